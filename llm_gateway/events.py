@@ -1,0 +1,132 @@
+"""The typed things that a CLI says while it runs, in the order in which it says them.
+
+A provider's parser turns bytes into these; models, the recorder and jobs read them. They are plain
+slotted dataclasses because a busy stream makes hundreds of thousands of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+from .errors import GatewayError
+
+__all__ = [
+    "Done",
+    "Event",
+    "Notice",
+    "Reasoning",
+    "Reply",
+    "Session",
+    "Text",
+    "ToolCall",
+    "ToolResult",
+    "Usage",
+]
+
+
+@dataclass(slots=True)
+class Session:
+    """The vendor's session that this run lives in; ``model`` and ``cli_version`` where told."""
+
+    session_id: str
+    model: str | None = None
+    cli_version: str | None = None
+
+
+@dataclass(slots=True)
+class Text:
+    """A piece of the answer. ``message`` numbers the CLI's messages of this turn from 0."""
+
+    text: str
+    message: int = 0
+
+
+@dataclass(slots=True)
+class Reasoning:
+    """A piece of the model's visible thinking."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """The agent starts an action of its own. ``arguments`` is what the model passed."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+@dataclass(slots=True)
+class ToolResult:
+    """How an action ended; ``refused`` when the access level kept it from running."""
+
+    id: str
+    name: str
+    output: str
+    is_error: bool = False
+    refused: bool = False
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens and cost of this turn alone.
+
+    ``input`` counts every input token, cached ones included; ``cache_read`` and ``cache_write``
+    are parts of it, ``reasoning`` is a part of ``output``. ``cost_basis`` says whose figure
+    ``cost_usd`` is: ``reported`` (the CLI's) or ``derived`` (a difference of two of its sums).
+    ``cost_total_usd`` is the session's running sum, where the CLI tells one.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+    cost_usd: float | None = None
+    cost_basis: str | None = None
+    cost_total_usd: float | None = None
+
+
+@dataclass(slots=True)
+class Notice:
+    """Something for the person that waits, or for the recorder only.
+
+    ``kind``: ``retry`` (the CLI waits ``seconds`` after ``error`` and tries again), ``warning``,
+    ``noise`` (output that is no event of this CLI; recorded, never shown).
+    """
+
+    kind: str
+    text: str
+    seconds: float | None = None
+    error: type[GatewayError] | None = None
+
+
+@dataclass(slots=True)
+class Reply:
+    """The end of a job: what ``job result``, collecting and reusing give.
+
+    ``text`` is the last message; ``messages`` all of them, the last included.
+    """
+
+    text: str
+    messages: list[str] = field(default_factory=list)
+    session_id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    cli_version: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    refused_actions: int = 0
+    tools_run: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Done:
+    """The run ended well."""
+
+    reply: Reply
+
+
+Event = Union[Session, Text, Reasoning, ToolCall, ToolResult, Usage, Notice, Done]

@@ -1,0 +1,59 @@
+"""What a run needs when llm's own command is the process: signals, a reader that goes away.
+
+As a library none of this happens: the process belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["is_llm_command", "signals_end", "stdout_gone"]
+
+ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+def is_llm_command() -> bool:
+    """Whether this process is ``llm`` itself, and this its main thread."""
+    import click
+
+    main = threading.current_thread() is threading.main_thread()
+    return main and click.get_current_context(silent=True) is not None
+
+
+@contextmanager
+def signals_end(close: Callable[[], None]) -> Iterator[None]:
+    """While it holds, SIGTERM, SIGHUP and SIGQUIT ``close`` what runs, then do what they did."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+
+    def end(number: int, frame: FrameType | None) -> None:
+        try:
+            close()
+        finally:
+            signal.signal(number, before[signal.Signals(number)] or signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup means it
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def stdout_gone() -> bool:
+    """Whether nobody can read our stdout any more, which else only a write would tell."""
+    try:
+        watch = select.poll()
+        watch.register(sys.stdout.fileno(), 0)
+        return bool(watch.poll(0))
+    except (AttributeError, OSError, ValueError):
+        return False

@@ -1,0 +1,48 @@
+"""What llm sees. Importing this never raises: an exception here would end every llm command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import click
+import llm
+
+SUPPORTED = os.name == "posix"
+REFUSAL = "llm-gateway runs on Linux, macOS and WSL; on Windows, install llm inside WSL."
+
+
+@cache
+def _models() -> list[tuple[Any, Any]]:
+    if not SUPPORTED:
+        from .unsupported import models
+
+        return list(models(REFUSAL))
+    from .models import AsyncGatewayModel, GatewayModel
+    from .providers import all_providers
+
+    return [(GatewayModel(p), AsyncGatewayModel(p)) for p in all_providers().values()]
+
+
+@llm.hookimpl
+def register_models(register: Callable[..., None]) -> None:
+    for model, async_model in _models():
+        register(model, async_model)
+
+
+@llm.hookimpl
+def register_commands(cli: click.Group) -> None:
+    from .commands import group
+
+    cli.add_command(group if SUPPORTED else _refusing(), "gateway")
+
+
+def _refusing() -> click.Command:
+    @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    def gateway() -> None:
+        """Not available on this platform."""
+        raise click.ClickException(REFUSAL)
+
+    return gateway

@@ -1,0 +1,307 @@
+"""What a provider is: the description of one vendor's CLI.
+
+A provider says how a request becomes an invocation and how the CLI's output becomes events. It
+knows no SQLite, no llm and no process: everything here can be tested with a dictionary and bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..errors import (
+    AuthFailed,
+    CliError,
+    GatewayError,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    PermissionDenied,
+    RateLimited,
+    RejectedInput,
+)
+from ..policy.child_env import VendorVariables
+from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
+from .parsing import Parser
+
+__all__ = [
+    "SHARED_OPTIONS",
+    "Launch",
+    "Level",
+    "Phrases",
+    "Provider",
+    "attached_files",
+    "count",
+    "error_for_status",
+    "flag",
+    "matched",
+    "private_file",
+    "quoted_prompt",
+    "tool_base",
+    "with_new_system",
+]
+
+SHARED_OPTIONS = frozenset(
+    {
+        *("model", "access", "cwd", "timeout", "idle_timeout", "retry_wait"),
+        *("session_id", "create_new_session", "correlation_id", "trust_workspace"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Level:
+    """How one CLI is held at one access level: its flags, and what they were seen to allow."""
+
+    argv: tuple[str, ...]
+    allows: str
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the gateway knows when it asks a provider for an invocation.
+
+    :param executable: absolute path of the CLI.
+    :param env: the child's environment, already reduced.
+    :param environ: the asker's own environment, for the provider to read, never to hand on.
+    :param files: a private directory (0700) for this run's temporary files.
+    :param state: the gateway's own directory.
+    """
+
+    executable: str
+    env: dict[str, str]
+    environ: Mapping[str, str]
+    cwd: str
+    access: Access
+    session: SessionPlan
+    files: Path
+    state: Path
+
+
+class Provider(ABC):
+    """One vendor CLI. Subclass it, fill in the class attributes and the two methods."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    command: ClassVar[str]
+    install: ClassVar[str]
+    login: ClassVar[str]
+    levels: ClassVar[Mapping[Access, Level]]
+    options: ClassVar[frozenset[str]] = SHARED_OPTIONS
+    native_words: ClassVar[Mapping[str, Mapping[str, Access]]] = {}
+    tool_names: ClassVar[frozenset[str]] = frozenset()
+    variables: ClassVar[VendorVariables] = VendorVariables()
+    attachment_types: ClassVar[frozenset[str]] = frozenset()
+    supports_schema: ClassVar[bool] = True
+    install_places: ClassVar[tuple[str, ...]] = ()
+    streams_text: ClassVar[bool] = True
+    chooses_session_id: ClassVar[bool] = True
+    can_fork: ClassVar[bool] = True
+    chooses_fork_id: ClassVar[bool] = True
+    forks_at_message: ClassVar[bool] = False
+    resumes_anywhere: ClassVar[bool] = True
+    prompt_limit: ClassVar[int | None] = None
+    efforts: ClassVar[tuple[str, ...]] = ()
+    # For the documentation: what cannot be read off the other attributes.
+    notes: ClassVar[Mapping[str, str]] = {}
+    idle_timeout: ClassVar[float] = 600.0
+    tool_idle_timeout: ClassVar[float] = 3600.0
+
+    @abstractmethod
+    def plan(self, request: Request, launch: Launch) -> Invocation:
+        """Turn a request into argv, stdin, environment and temporary files."""
+
+    @abstractmethod
+    def parser(self, request: Request, invocation: Invocation) -> Parser:
+        """Return a fresh parser for the output of that invocation."""
+
+    def environment_names(self, environ: Mapping[str, str]) -> VendorVariables:
+        """Return which variables are the vendor's own for this user; ``variables`` for most."""
+        return self.variables
+
+    def check(self, request: Request, access: Access) -> None:
+        """Refuse what this CLI cannot be asked, before anything is spawned."""
+        self._check_words(request.options, access)
+        self._check_tools(request.options, access)
+        self._check_effort(request.options.effort)
+
+    def find_executable(self, environ: Mapping[str, str], override: str | None) -> str | None:
+        """Return the CLI's absolute path: the override, PATH, then the usual install places."""
+        if override:
+            return _executable(os.path.expanduser(override), environ)
+        found = _executable(self.command, environ)
+        home = environ.get("HOME", os.path.expanduser("~"))
+        for place in (*self.install_places, *INSTALL_PLACES):
+            if found:
+                break
+            found = _newest(place.replace("~", home, 1), self.command)
+        return found
+
+    def _check_words(self, options: Options, access: Access) -> None:
+        for word, value in options.native.items():
+            needs = self.native_words[word].get(value)
+            if needs is None:
+                known = ", ".join(self.native_words[word])
+                raise InvalidInput(f"{word} {value!r} is not one of {known}.")
+            if needs.rank > access.rank:
+                raise PermissionDenied(
+                    f"{word} {value} is wider than access {access.value}; "
+                    f"ask for it with -o access {needs.value}."
+                )
+
+    def _check_tools(self, options: Options, access: Access) -> None:
+        named = {*(options.allowed_tools or ()), *(options.disallowed_tools or ())}
+        for tool in sorted(named):
+            base = tool_base(tool)
+            if self.tool_names and base not in self.tool_names and not base.startswith("mcp_"):
+                raise InvalidInput(
+                    f"{self.title} has no tool named {base!r}; it has "
+                    f"{', '.join(sorted(self.tool_names))}."
+                )
+        for tool in options.allowed_tools or ():
+            self._check_tool_level(tool, access)
+
+    def _check_tool_level(self, tool: str, access: Access) -> None:
+        allowed = self.levels[access].tools
+        if access is Access.FULL or tool_base(tool) in allowed:
+            return
+        wider = next(
+            (a for a in (Access.EDIT, Access.FULL) if tool_base(tool) in self.levels[a].tools),
+            Access.FULL,
+        )
+        raise PermissionDenied(
+            f"The tool {tool} is wider than access {access.value}; "
+            f"ask for it with -o access {wider.value}."
+        )
+
+    def _check_effort(self, effort: str | None) -> None:
+        if effort is not None and self.efforts and effort not in self.efforts:
+            raise InvalidInput(f"effort {effort!r} is not one of {', '.join(self.efforts)}.")
+
+
+INSTALL_PLACES = (
+    "~/.local/bin",
+    "/usr/local/bin",
+    "/opt/homebrew/bin",
+    "~/.npm-global/bin",
+    "~/.bun/bin",
+    "~/.volta/bin",
+    "~/.nvm/versions/node/*/bin",
+)
+
+
+def _executable(command: str, environ: Mapping[str, str]) -> str | None:
+    import shutil
+
+    found = shutil.which(command, path=environ.get("PATH", os.defpath))
+    return os.path.abspath(found) if found else None
+
+
+def _newest(place: str, command: str) -> str | None:
+    import glob
+
+    found = [p for p in glob.glob(os.path.join(place, command)) if os.access(p, os.X_OK)]
+    return max(found, key=_version_order) if found else None
+
+
+def _version_order(path: str) -> list[int]:
+    return [int(n) for n in re.findall(r"\d+", path)]
+
+
+def tool_base(rule: str) -> str:
+    """``Bash(git log:*)`` → ``Bash``."""
+    return rule.split("(", 1)[0].strip()
+
+
+def error_for_status(status: int) -> type[GatewayError]:
+    """Return the error that an HTTP status of a vendor's API means."""
+    table: dict[int, type[GatewayError]] = {
+        400: RejectedInput,
+        401: AuthFailed,
+        403: AuthFailed,
+        404: ModelNotFound,
+        413: RejectedInput,
+        422: RejectedInput,
+        429: RateLimited,
+    }
+    return table.get(status, Overloaded if status >= 500 else CliError)
+
+
+Phrases = Sequence[tuple[str, type[GatewayError], str]]
+
+
+def matched(phrases: Phrases, text: str, **words: str) -> GatewayError | None:
+    """Return the error of the first phrase (a regular expression) that a CLI's text contains.
+
+    Its message may name groups of the expression, ``{text}`` and what is in ``words``.
+    """
+    for pattern, kind, message in phrases:
+        if found := re.search(pattern, text):
+            groups = {name: value or "" for name, value in found.groupdict().items()}
+            return kind(message.format(text=text, **words, **groups))
+    return None
+
+
+def flag(name: str, value: object) -> tuple[str, ...]:
+    """``("--model", "opus")``, or nothing where there is no value."""
+    return () if value is None else (name, str(value))
+
+
+def count(data: Mapping[str, Any], key: str) -> int:
+    """Return a token count; 0 where the CLI left it out."""
+    return int(data.get(key) or 0)
+
+
+def private_file(folder: Path, name: str, content: str | bytes) -> Path:
+    """Write a file of this run that nobody else can read, and return its path."""
+    path = folder / name
+    data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    return path
+
+
+def attached_files(request: Request, folder: Path) -> list[Path]:
+    """Return the attachments as files: where they are, or copies in the run's own folder."""
+    paths = []
+    for number, attachment in enumerate(request.attachments):
+        if attachment.path is None:
+            kind = attachment.type.partition("/")[2].partition("+")[0]
+            path = private_file(folder, f"attachment-{number}.{kind}", attachment.bytes())
+        else:
+            path = Path(attachment.path).absolute()
+        paths.append(path)
+    return paths
+
+
+def quoted_prompt(prompt: str, quoted: Iterable[Turn]) -> str:
+    """Put what the vendor's session has not seen before the new prompt."""
+    turns = [turn for turn in quoted if turn.text]
+    if not turns:
+        return prompt
+    lines = "\n\n".join(f"<{t.role}>\n{t.text}\n</{t.role}>" for t in turns)
+    return (
+        "Earlier in this conversation, before you took it over:\n\n"
+        f"<transcript>\n{lines}\n</transcript>\n\n"
+        f"The user now says:\n\n{prompt}"
+    )
+
+
+def with_new_system(prompt: str, request: Request, session: SessionPlan) -> str:
+    """Put a system prompt that the session has not seen before the prompt.
+
+    For CLIs whose sessions keep the one they began with, whatever a later turn says.
+    """
+    known = session.kind == "new" or system_digest(request.system) == session.system_before
+    if known or not request.system:
+        return prompt
+    return (
+        "These instructions hold from now on, in place of earlier ones:\n\n"
+        f"<instructions>\n{request.system}\n</instructions>\n\n{prompt}"
+    )

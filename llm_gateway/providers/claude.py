@@ -1,0 +1,429 @@
+"""Claude Code: its flags, its stream-json, its errors.
+
+Facts seen on claude 2.1.330. What holds each access level is the set of tools that is offered at
+all: permission modes alone let repository code run.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import (
+    AuthFailed,
+    CliError,
+    GatewayError,
+    InvalidInput,
+    LimitReached,
+    ModelNotFound,
+    NetworkFailed,
+    Overloaded,
+    PermissionDenied,
+    RateLimited,
+    Refused,
+    RejectedInput,
+    SessionLost,
+)
+from ..events import Event, Notice, Usage
+from ..policy.child_env import VendorVariables
+from ..request import Access, Invocation, Request, SessionPlan
+from .base import (
+    SHARED_OPTIONS,
+    Launch,
+    Level,
+    Phrases,
+    Provider,
+    count,
+    error_for_status,
+    flag,
+    matched,
+    private_file,
+    quoted_prompt,
+    tool_base,
+)
+from .features import mentions_variable
+from .instructions import workspace_instructions
+from .messages import MessagesStream
+from .parsing import Exit
+
+__all__ = ["Claude"]
+
+READ_TOOLS = ("Read", "Grep", "Glob")
+EDIT_TOOLS = (*READ_TOOLS, "Edit", "Write", "NotebookEdit")
+INSTRUCTIONS = ("CLAUDE.md", ".claude/CLAUDE.md", "CLAUDE.local.md")
+NO_MENTIONS = "CLAUDE_CODE_DISABLE_FILE_MENTIONS"
+ARGUMENT_LIMIT = 131_071
+MIB = 1024 * 1024
+
+OWN_SETTINGS = ("--setting-sources", "user")
+NO_MCP = ("--strict-mcp-config",)
+
+LEVELS = {
+    Access.READ: Level(
+        ("--permission-mode", "dontAsk"),
+        "reads and searches the workspace; no shell, no web, no MCP servers; nothing outside it",
+        READ_TOOLS,
+    ),
+    Access.EDIT: Level(
+        ("--permission-mode", "acceptEdits"),
+        "also writes files in the workspace; no shell, no web; a user rule that allows Write "
+        "everywhere still holds",
+        EDIT_TOOLS,
+    ),
+    Access.FULL: Level(("--permission-mode", "bypassPermissions"), "everything the user may do"),
+}
+# claude refuses bypassPermissions to root outside a sandbox; these rules come closest to it.
+ROOT_FULL = (
+    *("--permission-mode", "dontAsk", "--allowedTools"),
+    "Bash,Edit,Write,NotebookEdit,WebFetch,WebSearch,Agent,Read(//**)",
+)
+
+TOOL_NAMES = frozenset(
+    {
+        *("Agent", "Bash", "BashOutput", "CronCreate", "CronDelete", "CronList", "Edit"),
+        *("EnterWorktree", "ExitWorktree", "Glob", "Grep", "KillShell", "ListAgents", "LSP"),
+        *("Monitor", "NotebookEdit", "Read", "ReportFindings", "ScheduleWakeup", "SendMessage"),
+        *("Skill", "SlashCommand", "Task", "TaskStop", "TodoWrite", "ToolSearch", "WebFetch"),
+        *("WebSearch", "Workflow", "Write"),
+    }
+)
+
+
+class Claude(Provider):
+    name = "claude"
+    title = "Claude Code"
+    command = "claude"
+    install = "npm install -g @anthropic-ai/claude-code"
+    login = "claude auth login, or set ANTHROPIC_API_KEY"
+    levels = LEVELS
+    options = SHARED_OPTIONS | {
+        *("add_dirs", "resume_latest", "allowed_tools", "disallowed_tools"),
+        *("effort", "max_turns", "max_cost_usd", "permission_mode"),
+    }
+    native_words = {
+        "permission_mode": {
+            "default": Access.READ,
+            "manual": Access.READ,
+            "dontAsk": Access.READ,
+            "plan": Access.READ,
+            "acceptEdits": Access.EDIT,
+            "auto": Access.EDIT,
+            "bypassPermissions": Access.FULL,
+        }
+    }
+    tool_names = TOOL_NAMES
+    efforts = ("low", "medium", "high", "xhigh", "max")
+    attachment_types = frozenset(
+        {"image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "text/plain"}
+    )
+    install_places = ("~/.claude/local", "~/.claude/bin")
+    prompt_limit = 10 * MIB
+    notes = {
+        "reasoning": "shown",
+        "system prompt": "added to its own, on every turn",
+        "schema": "native",
+        "usage": "tokens, cache, cost (the session's sum, of which this turn's part is told)",
+        "stop reason": "told",
+        "own retries": "told one by one; stopped after retry_wait",
+    }
+    forks_at_message = True
+    variables = VendorVariables(
+        names=(
+            *("ANTHROPIC_*", "CLAUDE_*", "IS_SANDBOX", "DISABLE_TELEMETRY", "DISABLE_AUTOUPDATER"),
+            *("DISABLE_ERROR_REPORTING", "DISABLE_PROMPT_CACHING*", "MAX_THINKING_TOKENS"),
+            *("API_TIMEOUT_MS", "MCP_TIMEOUT", "MCP_TOOL_TIMEOUT", "BASH_*_TIMEOUT_MS"),
+        ),
+        without=("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT"),
+        switched={
+            "AWS_*": ("CLAUDE_CODE_USE_BEDROCK",),
+            "GOOGLE_*": ("CLAUDE_CODE_USE_VERTEX",),
+            "CLOUD_ML_*": ("CLAUDE_CODE_USE_VERTEX",),
+            "VERTEX_*": ("CLAUDE_CODE_USE_VERTEX",),
+        },
+    )
+
+    def plan(self, request: Request, launch: Launch) -> Invocation:
+        o = request.options
+        argv = [
+            *(launch.executable, "-p", "--input-format", "stream-json"),
+            *("--output-format", "stream-json", "--verbose", "--include-partial-messages"),
+            *_workspace_trust(launch.access, bool(o.trust_workspace)),
+            *_access(request, launch),
+            *_session(launch.session),
+            *flag("--model", o.model),
+            *flag("--effort", o.effort),
+            *flag("--max-turns", o.max_turns),
+            *flag("--max-budget-usd", None if o.max_cost_usd is None else f"{o.max_cost_usd:.6f}"),
+            *(part for d in o.add_dirs or () for part in ("--add-dir", d)),
+            *_system(request, launch),
+            *_schema(request.schema),
+        ]
+        env = {**launch.env, NO_MENTIONS: "1"}
+        known = "@" not in request.prompt or mentions_variable(
+            launch.executable, NO_MENTIONS, launch.state
+        )
+        line = _user_line(request, launch.session, file_mentions_off=known)
+        return Invocation(
+            argv=tuple(argv),
+            stdin=line,
+            env=env,
+            cwd=launch.cwd,
+            access=launch.access,
+            session=launch.session,
+        )
+
+    def parser(self, request: Request, invocation: Invocation) -> ClaudeParser:
+        parser = ClaudeParser()
+        parser.structured = request.schema is not None
+        parser.cost_before = cost_before(invocation.session)
+        return parser
+
+
+def cost_before(session: SessionPlan) -> float | None:
+    """What the session had cost before this turn: claude's figure is a running sum."""
+    return 0.0 if session.kind == "new" else session.cost_before
+
+
+def _workspace_trust(access: Access, trusted: bool) -> tuple[str, ...]:
+    if trusted:
+        return ()
+    return OWN_SETTINGS if access is Access.FULL else (*OWN_SETTINGS, *NO_MCP)
+
+
+def _access(request: Request, launch: Launch) -> list[str]:
+    o, level = request.options, LEVELS[launch.access]
+    mode: tuple[str, ...] = level.argv
+    if launch.access is Access.FULL and _is_root() and not launch.env.get("IS_SANDBOX"):
+        mode = ROOT_FULL
+    if word := o.native.get("permission_mode"):
+        mode = ("--permission-mode", word)
+    argv = [*mode]
+    offered = _offered(level, o.allowed_tools, o.disallowed_tools)
+    if offered is not None:
+        argv += ["--tools", ",".join(offered)]
+    rules = [tool for tool in o.allowed_tools or () if "(" in tool]
+    argv += [part for rule in rules for part in ("--allowedTools", rule)]
+    argv += [part for tool in o.disallowed_tools or () for part in ("--disallowedTools", tool)]
+    return argv
+
+
+def _offered(
+    level: Level, allowed: tuple[str, ...] | None, disallowed: tuple[str, ...] | None
+) -> list[str] | None:
+    """Return the tools to offer; None for all that the CLI has."""
+    if allowed is None:
+        names: tuple[str, ...] = level.tools
+    else:
+        names = tuple(dict.fromkeys(tool_base(tool) for tool in allowed))
+    if allowed is None and not level.tools:
+        return None
+    whole = {tool for tool in disallowed or () if "(" not in tool}
+    return [name for name in names if name not in whole]
+
+
+def _session(session: SessionPlan) -> list[str]:
+    new = ["--session-id", session.new_id] if session.new_id else []
+    # The system prompt of a session is frozen at its first turn unless this is off.
+    live = ["--system-prompt-snapshot", "off"]
+    if session.kind == "resume" and session.session_id:
+        return ["--resume", session.session_id, *live]
+    if session.kind == "fork" and session.session_id:
+        at = flag("--resume-session-at", session.at)
+        return ["--resume", session.session_id, "--fork-session", *at, *new, *live]
+    if session.kind == "latest":
+        return ["--continue", *live]
+    return new
+
+
+def _system(request: Request, launch: Launch) -> list[str]:
+    parts = [request.system or ""]
+    if not request.options.trust_workspace:
+        # Without the workspace's settings claude leaves out its instructions too.
+        parts.append(workspace_instructions(launch.cwd, INSTRUCTIONS))
+    text = "\n\n".join(filter(None, parts))
+    if not text:
+        return []
+    path = private_file(launch.files, "system.md", text)
+    return ["--append-system-prompt-file", str(path)]
+
+
+def _schema(schema: Mapping[str, Any] | None) -> list[str]:
+    if schema is None:
+        return []
+    text = json.dumps(schema)
+    if len(text.encode()) > ARGUMENT_LIMIT:
+        raise InvalidInput("The schema is longer than the 128 KiB that claude takes.")
+    return ["--json-schema", text]
+
+
+def _user_line(request: Request, session: SessionPlan, *, file_mentions_off: bool) -> bytes:
+    blocks = [_attachment_block(a.type, a.bytes()) for a in request.attachments]
+    blocks += [
+        {"type": "text", "text": text}
+        for text in disarm(quoted_prompt(request.prompt, session.quoted), file_mentions_off)
+    ]
+    message = {"type": "user", "message": {"role": "user", "content": blocks}}
+    return json.dumps(message, ensure_ascii=False).encode() + b"\n"
+
+
+def disarm(prompt: str, file_mentions_off: bool) -> list[str]:
+    """Cut the prompt into text blocks that claude neither executes nor expands.
+
+    It parses the last block only: a leading ``/`` there is a command, ``@path`` is read from disk
+    unless a variable says otherwise. Where the variable is unknown, a full stop takes that place.
+    """
+    rest = prompt.lstrip("/")
+    slashes = prompt[: len(prompt) - len(rest)]
+    blocks = [slashes, rest] if slashes and rest else [prompt]
+    return blocks if file_mentions_off else [*blocks, "."]
+
+
+def _attachment_block(mime: str, content: bytes) -> dict[str, Any]:
+    if mime == "text/plain":
+        return {"type": "text", "text": content.decode("utf-8", "replace")}
+    kind = "document" if mime == "application/pdf" else "image"
+    data = base64.b64encode(content).decode("ascii")
+    return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
+
+
+def _is_root() -> bool:
+    return hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+RETRY_WORDS = {
+    "rate_limit": "a rate limit",
+    "authentication_failed": "a refused login",
+    "overloaded": "an overloaded server",
+}
+LOST = (r"No conversation found", SessionLost, "Claude Code does not have that session.")
+STDERR_ERRORS: Phrases = (
+    LOST,
+    (r"already in use", SessionLost, "Claude Code already has a session of that id."),
+    (
+        r"unknown option '(?P<what>[^']+)'",
+        CliError,
+        "This claude does not know the flag {what}; upgrade it with: claude update",
+    ),
+    (
+        r"cannot be used with root",
+        PermissionDenied,
+        "Claude Code refuses full access to root; set IS_SANDBOX=1 if this machine is a sandbox.",
+    ),
+)
+RESULT_ERRORS: Phrases = (
+    LOST,
+    (r"Not logged in|/login|Invalid API key", AuthFailed, "{text}; log in with: {login}"),
+    (r"hit your .*limit|usage limit", RateLimited, "{text}"),
+    (r"Prompt is too long", RejectedInput, "The prompt is too long for the model's context."),
+)
+API_ERRORS: dict[str, tuple[type[GatewayError], str]] = {
+    "max_output_tokens": (LimitReached, "The answer hit the model's output limit. {text}"),
+    "connection_failed": (NetworkFailed, "{text}"),
+}
+ADVICE: dict[type[GatewayError], str] = {
+    AuthFailed: "log in with: " + Claude.login,
+    ModelNotFound: "choose another with -o model NAME, e.g. -o model sonnet",
+    RateLimited: "try again later",
+    Overloaded: "try again later",
+}
+
+
+@dataclass
+class ClaudeParser(MessagesStream):
+    title = Claude.title
+    cost_before: float | None = None
+    _denied: set[str] = field(default_factory=set)
+
+    def system(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        subtype = data.get("subtype")
+        if subtype == "init":
+            self.facts["tools_offered"] = data.get("tools")
+            out.append(
+                self.begin(data["session_id"], data.get("model"), data.get("claude_code_version"))
+            )
+        elif subtype == "api_retry":
+            out.append(_retry(data))
+        elif subtype == "permission_denied":
+            self._denied.add(str(data.get("tool_use_id")))
+
+    def assistant(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        if data["message"].get("model") == "<synthetic>":
+            return
+        if data.get("uuid") and not data.get("parent_tool_use_id"):
+            self.facts["message"] = data["uuid"]
+        super().assistant(data, out)
+
+    def ignores(self, block: Mapping[str, Any]) -> bool:
+        return bool(block["name"] == "StructuredOutput")
+
+    def was_refused(self, id: str, output: str) -> bool:
+        return id in self._denied or "No such tool available" in output
+
+    def usage_of(self, data: Mapping[str, Any]) -> Usage:
+        usage, total = self.tokens_of(data), data.get("total_cost_usd")
+        details = (data.get("usage") or {}).get("output_tokens_details") or {}
+        usage.reasoning = count(details, "thinking_tokens")
+        usage.cost_total_usd = total
+        if total is not None and self.cost_before is not None:
+            usage.cost_usd = max(0.0, round(total - self.cost_before, 9))
+            usage.cost_basis = "derived" if self.cost_before else "reported"
+        return usage
+
+    def failure(self, exit: Exit) -> GatewayError | None:
+        if not self.ended:
+            return matched(STDERR_ERRORS, exit.stderr)
+        data = self.result_event
+        if data.get("is_error"):
+            return _result_error(data)
+        if self.stop_reason == "refusal":
+            return Refused(
+                "Claude declined to answer; rephrase the prompt or choose another model."
+            )
+        if self.stop_reason == "max_tokens":
+            return LimitReached("The answer hit the model's output limit and is cut off.")
+        return None
+
+
+def _retry(data: Mapping[str, Any]) -> Notice:
+    seconds = (data.get("retry_delay_ms") or 0) / 1000
+    word = str(data.get("error") or "")
+    status = data.get("error_status")
+    why = RETRY_WORDS.get(word) or (f"HTTP {status}" if status else "a failed connection")
+    attempt, of = data.get("attempt"), data.get("max_retries")
+    return Notice(
+        "retry",
+        f"claude waits {seconds:.0f} s after {why} (retry {attempt} of {of})",
+        seconds=seconds,
+        error=error_for_status(status) if status else NetworkFailed,
+    )
+
+
+def _result_error(data: Mapping[str, Any]) -> GatewayError:
+    subtype, text = str(data.get("subtype")), _error_text(data)
+    if subtype == "error_max_turns":
+        return LimitReached(f"{text}; allow more with -o max_turns N.")
+    if subtype == "error_max_budget_usd":
+        return LimitReached(f"{text}; allow more with -o max_cost_usd USD.")
+    if data.get("stop_reason") == "refusal":
+        return Refused(text)
+    if error := matched(RESULT_ERRORS, text, login=Claude.login):
+        return error
+    if isinstance(status := data.get("api_error_status"), int):
+        kind = error_for_status(status)
+        advice = ADVICE.get(kind)
+        return kind(f"{text}; {advice}" if advice else text)
+    if found := API_ERRORS.get(str(data.get("api_error"))):
+        return found[0](found[1].format(text=text))
+    if str(data.get("terminal_reason", "")).startswith("aborted"):
+        return CliError("Claude Code was interrupted.")
+    return CliError(f"Claude Code failed: {text}")
+
+
+def _error_text(data: Mapping[str, Any]) -> str:
+    errors = [e for e in data.get("errors") or () if not str(e).startswith("[ede_diagnostic]")]
+    text = str(data.get("result") or "; ".join(map(str, errors)) or data.get("subtype"))
+    return text.split("\n", 1)[0].strip().rstrip(".")

@@ -1,0 +1,192 @@
+"""Output in the form of the Messages API's ``stream-json``, which more than one CLI prints."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..events import Event, Text, Usage
+from .base import count
+from .parsing import JsonLines
+
+__all__ = ["MessagesStream"]
+
+
+@dataclass
+class MessagesStream(JsonLines):
+    """``system``, ``stream_event``, ``assistant``, ``user`` and, at the end, ``result``.
+
+    Text arrives as deltas and once more whole; after a retry of the CLI's own the abandoned text
+    is streamed again, so what is already out is held back.
+    """
+
+    structured: bool = False
+    result_event: Mapping[str, Any] = field(default_factory=dict)
+    _streamed: set[str] = field(default_factory=set)
+    _streaming: bool = False
+    _block_starts: dict[int, int] = field(default_factory=dict)
+    _shown: str = ""
+
+    # What the CLIs do differently.
+
+    @abstractmethod
+    def system(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        """Take a ``system`` event."""
+
+    @abstractmethod
+    def was_refused(self, id: str, output: str) -> bool:
+        """Return whether an action was kept from running."""
+
+    @abstractmethod
+    def usage_of(self, data: Mapping[str, Any]) -> Usage:
+        """Return the usage that a ``result`` tells."""
+
+    def ignores(self, block: Mapping[str, Any]) -> bool:
+        """Return whether a ``tool_use`` is the CLI's own affair."""
+        return False
+
+    def output_of(self, content: object) -> str:
+        """Return what a tool said, as text."""
+        if isinstance(content, str):
+            return content
+        if isinstance(content, list):
+            texts = (str(part.get("text", "")) for part in content if isinstance(part, dict))
+            return "\n".join(texts)
+        return ""
+
+    # What they have in common.
+
+    def event(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        kind = data.get("type")
+        if kind == "stream_event":
+            if not data.get("parent_tool_use_id"):
+                self._stream(data, out)
+        elif kind == "assistant":
+            self.assistant(data, out)
+        elif kind == "user":
+            self._user(data, out)
+        elif kind == "system":
+            self.system(data, out)
+        elif kind == "result":
+            self._result(data, out)
+
+    def _stream(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        event = data["event"]
+        kind = event["type"]
+        if kind == "content_block_delta":
+            delta = event["delta"]
+            if delta["type"] == "text_delta":
+                self._answer(delta["text"], out)
+            elif delta["type"] == "thinking_delta":
+                out.append(self.think(delta["thinking"]))
+        elif kind == "content_block_start":
+            self._block_starts[event["index"]] = len("".join(self._current))
+        elif kind == "message_start":
+            self._begin_message(event["message"]["id"])
+        elif kind == "message_stop":
+            self._streaming = False
+            if abandoned := data.get("abandoned_blocks"):
+                self.abandon(abandoned.get("from_block_index", 0))
+
+    def _begin_message(self, id: str) -> None:
+        if self._streaming:
+            self.abandon()
+        self.end_message()
+        self._streaming = True
+        self._block_starts = {}
+        self._streamed.add(id)
+
+    def abandon(self, from_block: int = 0) -> None:
+        """Take back the blocks that will be streamed again; what is on the screen stays there."""
+        text = "".join(self._current)
+        kept = self._block_starts.get(from_block, len(text) if from_block else 0)
+        if kept == len(text):
+            return
+        if len(text) > len(self._shown):
+            self._shown = text
+        self._current = [text[:kept]] if kept else []
+
+    def _answer(self, text: str, out: list[Event]) -> None:
+        if self.structured:
+            self.say(text)
+            return
+        if not self._shown:
+            out.append(self.say(text))
+            return
+        number = self.say(text).message
+        whole = "".join(self._current)
+        if self._shown.startswith(whole):
+            return
+        if whole.startswith(self._shown):
+            out.append(Text(whole[len(self._shown) :], number))
+        else:
+            self._messages.append("")
+            out.append(Text(whole, number + 1))
+        self._shown = ""
+
+    def assistant(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        """Take a whole message; of what was streamed already only its actions are new."""
+        message = data["message"]
+        nested = data.get("parent_tool_use_id")
+        for block in message.get("content") or ():
+            kind = block.get("type")
+            if kind == "text" and not nested and message["id"] not in self._streamed:
+                self._begin_message(message["id"])
+                self._streaming = False
+                self._answer(block["text"], out)
+            elif kind == "tool_use" and not self.ignores(block):
+                if not nested:
+                    self.end_message()
+                out.append(self.call(block["id"], block["name"], block["input"]))
+
+    def _user(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        content = data["message"].get("content")
+        for block in content if isinstance(content, list) else ():
+            id = str(block.get("tool_use_id"))
+            if block.get("type") != "tool_result" or id not in self.tools_open:
+                continue
+            text = self.output_of(block.get("content"))
+            refused, is_error = self.was_refused(id, text), bool(block.get("is_error"))
+            out.append(self.result(id, text, is_error=is_error, refused=refused))
+
+    def _result(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        self.ended = True
+        self.result_event = data
+        self.session_id = data.get("session_id") or self.session_id
+        self.stop_reason = data.get("stop_reason")
+        self.refused = max(self.refused, len(data.get("permission_denials") or ()))
+        self.facts["num_turns"] = data.get("num_turns")
+        self.usage = self.usage_of(data)
+        self._late_answer(data, out)
+        out.append(self.usage)
+
+    def _late_answer(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        """Say the result where nothing was streamed: a schema's answer, a non-streamed one."""
+        if data.get("is_error"):
+            return
+        result = str(data.get("result") or "")
+        self.end_message()
+        if self.structured:
+            self._messages = [result]
+            out.append(Text(result, 0))
+        elif result and not any(self._messages):
+            out.append(self.say(result))
+
+    def tokens_of(self, data: Mapping[str, Any]) -> Usage:
+        """Return a result's tokens; the cached ones are no part of its ``input_tokens``."""
+        u = data.get("usage") or {}
+        read, write = count(u, "cache_read_input_tokens"), count(u, "cache_creation_input_tokens")
+        return Usage(
+            input=count(u, "input_tokens") + read + write,
+            output=count(u, "output_tokens"),
+            cache_read=read,
+            cache_write=write,
+        )
+
+    def final_text(self, messages: list[str]) -> str:
+        result = self.result_event.get("result")
+        if isinstance(result, str) and not self.result_event.get("is_error"):
+            return result
+        return messages[-1] if messages else ""

@@ -1,0 +1,243 @@
+"""From the bytes that a CLI prints to events: no pipes, no clock, no process.
+
+The same parser serves live runs, replays of recorded output and property tests, so it must give
+the same events however the bytes were cut into chunks.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..errors import EmptyReply, GatewayError, OutputLimit, ProtocolError
+from ..events import Event, Notice, Reasoning, Reply, Session, Text, ToolCall, ToolResult, Usage
+
+__all__ = ["LINE_CAP", "Exit", "JsonLines", "Parser"]
+
+LINE_CAP = 64 * 1024 * 1024
+NOISE_KEPT = 500
+# What an event of a newer CLI can raise; such an event is noise, and the answer still counts.
+UNKNOWN_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How the process ended: its code, or the signal that killed it; the end of its stderr."""
+
+    code: int | None
+    signal: int | None = None
+    stderr: str = ""
+    stdout_noise: str = ""
+
+
+@dataclass
+class Parser(ABC):
+    """Turns the output of one run into events and, at the end, a reply or an error.
+
+    ``ended`` is true once the CLI's own end event was seen; ``tools_open`` are the actions that
+    run now; ``waiting`` is why the CLI waits to try again, where it does not say for how long.
+    All are read by whoever owns the process.
+    """
+
+    title: ClassVar[str] = "The CLI"
+
+    session_id: str | None = None
+    model: str | None = None
+    cli_version: str | None = None
+    stop_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    refused: int = 0
+    ended: bool = False
+    waiting: type[GatewayError] | None = None
+    tools_open: dict[str, str] = field(default_factory=dict)
+    tools_run: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    noise: list[str] = field(default_factory=list)
+    _messages: list[str] = field(default_factory=list)
+    _current: list[str] = field(default_factory=list)
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes of stdout and return what they complete."""
+
+    def feed_stderr(self, text: str) -> list[Event]:
+        """Take decoded text of stderr; most CLIs say nothing there that is an event."""
+        return []
+
+    def close(self) -> list[Event]:
+        """Take the end of stdout and return what was still open."""
+        return []
+
+    def failure(self, exit: Exit) -> GatewayError | None:
+        """Return what the CLI itself reported as a failure, if it did."""
+        return None
+
+    def finish(self, exit: Exit) -> Reply:
+        """Return the reply of a run that ended by itself, or raise what it was instead."""
+        error = self.failure(exit)
+        if error is None and not self.ended:
+            error = ProtocolError(
+                f"{self.title} ended{_how(exit)} before it said that it was done{_said(exit)}."
+            )
+        reply = self.reply()
+        if error is None and not reply.text.strip():
+            error = EmptyReply(f"{self.title} ended without an answer.")
+        if error is not None:
+            error.session_id = error.session_id or self.session_id
+            raise error
+        return reply
+
+    def reply(self) -> Reply:
+        """Return what there is so far as a reply; ``text`` is the last message."""
+        self.end_message()
+        messages = [m for m in self._messages if m]
+        return Reply(
+            text=self.final_text(messages),
+            messages=messages,
+            session_id=self.session_id,
+            model=self.model,
+            stop_reason=self.stop_reason,
+            cli_version=self.cli_version,
+            usage=self.usage,
+            refused_actions=self.refused,
+            tools_run=self.tools_run,
+            facts=self.facts,
+        )
+
+    def final_text(self, messages: list[str]) -> str:
+        """Return the answer, given the text of all messages."""
+        return messages[-1] if messages else ""
+
+    # What a provider's parser says while it reads.
+
+    def begin(
+        self, session_id: str, model: str | None = None, cli_version: str | None = None
+    ) -> Session:
+        """Note the session; the event tells what is known so far."""
+        self.session_id = session_id
+        self.model = model or self.model
+        self.cli_version = cli_version or self.cli_version
+        return Session(session_id, self.model, self.cli_version)
+
+    def say(self, text: str) -> Text:
+        """Add text to the current message."""
+        self._current.append(_checked(text))
+        return Text(text, len(self._messages))
+
+    def end_message(self) -> None:
+        """Close the current message, if it has any text."""
+        if self._current:
+            self._messages.append("".join(self._current))
+            self._current = []
+
+    def call(self, id: str, name: str, arguments: Any) -> ToolCall:
+        """Note that an action starts."""
+        self.tools_open[_checked(id)] = _checked(name)
+        return ToolCall(id, name, arguments if isinstance(arguments, dict) else {"": arguments})
+
+    def result(
+        self, id: str, output: str, *, is_error: bool = False, refused: bool = False
+    ) -> ToolResult:
+        """Note that an action ended; only one that was not refused counts as run."""
+        name = self.tools_open.pop(id, "")
+        if refused:
+            self.refused += 1
+        elif name:
+            self.tools_run.append(name)
+        return ToolResult(id, name, _checked(output), is_error, refused)
+
+    def think(self, text: str) -> Reasoning:
+        return Reasoning(_checked(text))
+
+
+@dataclass
+class JsonLines(Parser):
+    """A CLI that prints one JSON object a line, and now and then something else."""
+
+    _pending: list[bytes] = field(default_factory=list)
+    _pending_size: int = 0
+
+    @abstractmethod
+    def event(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        """Append the events that one object means."""
+
+    def feed(self, data: bytes) -> list[Event]:
+        out: list[Event] = []
+        head, newline, rest = data.partition(b"\n")
+        if not newline:
+            self._hold(data)
+            return out
+        if self._pending:
+            head = b"".join(self._pending) + head
+        lines = [head, *rest.split(b"\n")]
+        self._pending, self._pending_size = [], 0
+        self._hold(lines.pop())
+        for line in lines:
+            self._line(line, out)
+        return out
+
+    def close(self) -> list[Event]:
+        out: list[Event] = []
+        last, self._pending = b"".join(self._pending), []
+        self._line(last, out)
+        return out
+
+    def _hold(self, data: bytes) -> None:
+        if not data:
+            return
+        self._pending.append(data)
+        self._pending_size += len(data)
+        if self._pending_size > LINE_CAP:
+            size = LINE_CAP // (1024 * 1024)
+            raise OutputLimit(f"{self.title} printed a line of more than {size} MiB.")
+
+    def _line(self, line: bytes, out: list[Event]) -> None:
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError):
+            data = self._unreadable(line, out)
+        if type(data) is dict:
+            try:
+                self.event(data, out)
+            except UNKNOWN_SHAPE:
+                self._noise(line, out)
+        elif data is not None:
+            self._noise(line, out)
+
+    def _unreadable(self, line: bytes, out: list[Event]) -> Any:
+        text = line.decode("utf-8", "replace").lstrip("\ufeff").strip()
+        if not text:
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            self._noise(line, out)
+            return None
+
+    def _noise(self, line: bytes, out: list[Event]) -> None:
+        text = line[: NOISE_KEPT * 4].decode("utf-8", "replace").strip()[:NOISE_KEPT]
+        if len(self.noise) < 20:
+            self.noise.append(text)
+        out.append(Notice("noise", text))
+
+
+def _checked(text: str) -> str:
+    """Refuse what the CLI's JSON has in the place of a text: the line is of an unknown shape."""
+    if not isinstance(text, str):
+        raise TypeError(text)
+    return text
+
+
+def _said(exit: Exit) -> str:
+    """The end of what it wrote on stderr, in a sentence."""
+    lines = exit.stderr.strip().splitlines()[-3:] if exit.code else []
+    return ": " + "\n".join(lines)[-500:].rstrip(".") if lines else ""
+
+
+def _how(exit: Exit) -> str:
+    if exit.signal is not None:
+        return f" by signal {exit.signal}"
+    return f" with exit code {exit.code}" if exit.code else ""

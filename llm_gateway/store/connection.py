@@ -1,0 +1,89 @@
+"""Opening the recorder's file, and the one way to write to it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = [
+    "APPLICATION_ID",
+    "BUSY_SECONDS",
+    "connect",
+    "create_private",
+    "is_corrupt",
+    "make_directory",
+    "write",
+]
+
+APPLICATION_ID = 0x6C6C6D67  # "llmg"
+BUSY_SECONDS = 30.0
+
+_PRAGMAS = (
+    "PRAGMA synchronous=NORMAL",
+    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA trusted_schema=OFF",
+)
+
+
+def make_directory(path: Path) -> None:
+    """Make the directory and its missing parents, readable by nobody else from the start."""
+    missing = [path, *path.parents]
+    missing = missing[: next(i for i, parent in enumerate(missing) if parent.exists())]
+    for parent in reversed(missing):
+        parent.mkdir(mode=0o700, exist_ok=True)
+
+
+def create_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+    """Open a file that is 0600 from its first moment; the caller closes the descriptor."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    if os.fstat(descriptor).st_mode & 0o077:
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to an existing file of ours; raises where it cannot be written.
+
+    Foreign keys are declared for readers and not enforced: after a spell of spilling, rows may
+    arrive before the rows that they refer to. -wal and -shm inherit the file's mode from SQLite.
+    """
+    conn = sqlite3.connect(
+        f"{path.as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        for pragma in _PRAGMAS:
+            conn.execute(pragma)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def is_corrupt(error: Exception) -> bool:
+    """Whether the file is broken, as against busy, full, or beyond this SQLite's syntax."""
+    said = str(error)
+    return "not a database" in said or ("malformed" in said and " near " not in said)
+
+
+@contextmanager
+def write(conn: sqlite3.Connection, wait: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+    """One transaction that has the write lock from its beginning, or raises after ``wait`` seconds.
+
+    A deferred BEGIN that reads and then writes fails at once when another process wrote between.
+    """
+    conn.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        yield conn
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise

@@ -1,0 +1,120 @@
+"""Takes out what is too old, a little at a time: never a live job, never an imported row."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from llm_gateway import settings
+from llm_gateway.store.connection import write
+from llm_gateway.store.text import iso, now
+
+__all__ = ["EVERY_SECONDS", "a_little", "last", "prune"]
+
+EVERY_SECONDS = 86_400.0
+_BUDGET_SECONDS = 0.003
+_PATIENCE = 0.01
+_JOBS = 20
+_EVENTS = 500
+_REQUESTS = 50
+
+_OLD_JOBS = (
+    "SELECT id, body_id FROM job_rows WHERE pruned_at IS NULL AND source IS NULL"
+    " AND finished_at IS NOT NULL AND finished_at < ?"
+    " AND status NOT IN ('queued', 'running') ORDER BY finished_at LIMIT ?"
+)
+_OLD_REQUESTS = (
+    "SELECT id, job_id FROM request_rows WHERE datetime_utc < ? AND source IS NULL"
+    " AND status NOT IN ('queued', 'running') ORDER BY datetime_utc LIMIT ?"
+)
+
+
+def last(conn: sqlite3.Connection) -> str:
+    """When pruning last came to its end; the empty string for never."""
+    row = conn.execute("SELECT value FROM meta WHERE key = 'pruned_at'").fetchone()
+    return str(row[0]) if row else ""
+
+
+def a_little(conn: sqlite3.Connection) -> None:
+    """A few milliseconds of pruning, at the end of a run; what is left is for the next run."""
+    with suppress(sqlite3.Error):
+        prune(conn, budget=_BUDGET_SECONDS, patience=_PATIENCE)
+
+
+def prune(
+    conn: sqlite3.Connection, budget: float | None = None, patience: float = 30.0
+) -> dict[str, int]:
+    """Prune until nothing is left or the budget is spent; counts what went.
+
+    Each batch is a transaction of its own, so that no writer waits long.
+    """
+    until = float("inf") if budget is None else time.monotonic() + budget
+    counts = {"jobs": 0, "events": 0, "requests": 0}
+    steps = [(_prune_jobs, settings.job_retention_days())]
+    days = settings.log_retention_days()
+    if days is not None:
+        steps.append((_prune_requests, days))
+    for step, age in steps:
+        batch = partial(step, conn, iso(time.time() - age * 86_400), counts)
+        while _one_batch(conn, batch, patience):
+            if time.monotonic() >= until:
+                return counts
+    with write(conn, patience):
+        conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('pruned_at', ?)", (now(),))
+    return counts
+
+
+def _one_batch(conn: sqlite3.Connection, batch: Callable[[], bool], patience: float) -> bool:
+    with write(conn, patience):
+        return batch()
+
+
+def _prune_jobs(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int]) -> bool:
+    """Events and stderr of old jobs; False where none is left."""
+    jobs = conn.execute(_OLD_JOBS, (cutoff, _JOBS)).fetchall()
+    room = _EVENTS
+    for job_id, body_id in jobs:
+        gone = _delete_events(conn, job_id, room)
+        counts["events"] += gone
+        room -= gone
+        if room <= 0:
+            return True
+        conn.execute("UPDATE bodies SET stderr = NULL WHERE id = ?", (body_id,))
+        conn.execute("UPDATE job_rows SET pruned_at = ? WHERE id = ?", (now(), job_id))
+        counts["jobs"] += 1
+    return bool(jobs)
+
+
+def _delete_events(conn: sqlite3.Connection, job_id: str, most: int) -> int:
+    return conn.execute(
+        "DELETE FROM events WHERE job_id = ? AND seq IN"
+        " (SELECT seq FROM events WHERE job_id = ? ORDER BY seq LIMIT ?)",
+        (job_id, job_id, most),
+    ).rowcount
+
+
+def _prune_requests(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int]) -> bool:
+    """Whole requests, where the user wants them gone; a job goes with its last request."""
+    old = conn.execute(_OLD_REQUESTS, (cutoff, _REQUESTS)).fetchall()
+    for request_id, job_id in old:
+        conn.execute("DELETE FROM bodies WHERE id = ?", (request_id,))
+        conn.execute("DELETE FROM request_rows WHERE id = ?", (request_id,))
+        counts["requests"] += 1
+        if job_id is not None:
+            _delete_job(conn, job_id, counts)
+    return bool(old)
+
+
+def _delete_job(conn: sqlite3.Connection, job_id: str, counts: dict[str, int]) -> None:
+    shared = conn.execute("SELECT 1 FROM request_rows WHERE job_id = ?", (job_id,)).fetchone()
+    live = conn.execute(
+        "SELECT 1 FROM job_rows WHERE id = ? AND status IN ('queued', 'running')", (job_id,)
+    ).fetchone()
+    if shared or live:
+        return
+    counts["events"] += conn.execute("DELETE FROM events WHERE job_id = ?", (job_id,)).rowcount
+    conn.execute("DELETE FROM attempts WHERE job_id = ?", (job_id,))
+    conn.execute("DELETE FROM job_rows WHERE id = ?", (job_id,))

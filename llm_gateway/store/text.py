@@ -1,0 +1,36 @@
+"""Text and times in the form in which the recorder keeps them."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+__all__ = ["clean", "dumps", "iso", "now"]
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def clean(text: str) -> str:
+    """The same text, with lone surrogates replaced, which no UTF-8 file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON that any UTF-8 file can hold."""
+    return clean(_encode(value))
+
+
+def iso(seconds: float) -> str:
+    """ISO-8601 UTC with milliseconds and Z, so that strings sort as times."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
+
+
+def now() -> str:
+    """This moment as ``iso`` writes it."""
+    return iso(time.time())

@@ -1,0 +1,212 @@
+"""Reads one child for a run: parses, delivers, records, and says when to stop it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from . import process, settings
+from .errors import (
+    AuthFailed,
+    Canceled,
+    CliError,
+    GatewayError,
+    IdleTimedOut,
+    OutputLimit,
+    SessionLost,
+    TimedOut,
+    Transient,
+)
+from .events import Event, Notice, Reasoning, Reply, Session, Text
+from .providers.parsing import Exit
+from .request import Invocation
+from .sessions import is_session_id
+
+if TYPE_CHECKING:
+    from .gateway import Run
+
+__all__ = ["Watch", "coalesced"]
+
+MIB = 1024 * 1024
+# A CLI that waits without saying for how long may think as well, so this is more than the wait.
+UNTOLD_WAIT_GRACE = 120.0
+
+
+class Watch:
+    """The watcher of one attempt; it lives in the run's thread."""
+
+    def __init__(self, run: Run, invocation: Invocation, attempt: int) -> None:
+        self.run, self.invocation, self.attempt = run, invocation, attempt
+        self.parser = run.provider.parser(run.request, invocation)
+        self.error: GatewayError | None = None
+        self.exit = Exit(None)
+        self.waited = 0.0
+        self.elsewhere = False  # it answers in another session, which is nobody's answer
+        self.printed, self.most = 0, settings.max_output()
+        self.begun = time.monotonic()
+        wait = run.request.options.retry_wait
+        self.retry_wait = settings.retry_wait() if wait is None else wait
+
+    @property
+    def ended(self) -> bool:
+        return self.parser.ended
+
+    @property
+    def refuses(self) -> bool:
+        return self.error is not None
+
+    @property
+    def idle_limit(self) -> float | None:
+        if self.run.request.options.idle_timeout is not None:
+            return self.run.request.options.idle_timeout
+        if self.parser.waiting:
+            return self.retry_wait + UNTOLD_WAIT_GRACE
+        provider = self.run.provider
+        return provider.tool_idle_timeout if self.parser.tools_open else provider.idle_timeout
+
+    def started(self, pid: int, start_time: int | None) -> None:
+        i = self.invocation
+        self.run.recorder.attempt_started(
+            self.run.job_id, self.attempt, list(i.argv), sorted(i.env), i.cwd, pid, start_time
+        )
+
+    def stdout(self, data: bytes) -> None:
+        if isinstance(self.error, OutputLimit):
+            return
+        self.printed += len(data)
+        try:
+            if self.printed > self.most:
+                raise OutputLimit(
+                    f"{self.run.provider.title} printed more than {self.most / MIB:g} MiB and was "
+                    "stopped; allow more with LLM_GATEWAY_MAX_OUTPUT_MIB."
+                )
+            self._take(self.parser.feed(data), len(data))
+        except GatewayError as error:
+            self._stop(error)
+
+    def stderr(self, data: bytes) -> None:
+        if events := self.parser.feed_stderr(data.decode("utf-8", "replace")):
+            self._take(events, len(data))
+
+    def tick(self) -> None:
+        self.run.recorder.tick()
+        if self.run.gone is not None and self.run.gone():
+            title = self.run.provider.title
+            self._stop(Canceled(f"{title} was stopped: whoever read the answer went away."))
+
+    def finish(self, ended: process.Ended) -> Reply:
+        """Return the reply of a run that is over, or raise why there is none."""
+        self.exit = Exit(ended.code, ended.signal, ended.stderr)
+        if self.error is None:
+            self._take(self.parser.close(), 0)
+        error = self.error or self._why_stopped(ended.reason)
+        if error is not None:
+            error.session_id = error.session_id or self.parser.session_id
+            raise error
+        reply = self.parser.finish(self.exit)
+        if not is_session_id(reply.session_id):
+            reply.session_id = None
+        reply.text = printable(reply.text)
+        reply.messages = [printable(message) for message in reply.messages]
+        return reply
+
+    def record_end(self, error: GatewayError | None) -> None:
+        self.run.recorder.attempt_ended(
+            self.run.job_id,
+            self.attempt,
+            exit_code=self.exit.code,
+            signal=self.exit.signal,
+            error_category=error.category if error else None,
+            error_message=str(error) if error else None,
+            stderr_tail=self.exit.stderr,
+        )
+
+    def _take(self, events: list[Event], weight: int) -> None:
+        for event in events:
+            if type(event) is Session:
+                self._check_session(event)
+            elif type(event) is Notice and event.kind == "retry":
+                self._count_wait(event)
+        batch = coalesced(events)
+        if batch and not self.elsewhere:
+            ms = round((time.monotonic() - self.begun) * 1000)
+            self.run.recorder.events(self.run.job_id, self.attempt, [(ms, e) for e in batch])
+            self.run.deliver(batch, weight)
+
+    def _check_session(self, event: Session) -> None:
+        expected, title = self.invocation.session.expected_id, self.run.provider.title
+        if expected is not None and event.session_id != expected:
+            self.elsewhere, self.parser.session_id = True, None
+            self._stop(SessionLost(f"{title} no longer has session {expected}."))
+        elif not is_session_id(event.session_id):
+            self.run.say(
+                f"{title} named a session that cannot be continued: {event.session_id!r:.80}"
+            )
+        else:
+            self.run.saw_session(event.session_id, self.invocation.session)
+
+    def _count_wait(self, notice: Notice) -> None:
+        self.waited += notice.seconds or 0.0
+        kind = notice.error or CliError
+        if not issubclass(kind, Transient):
+            self._stop(kind(f"{notice.text}; waiting does not mend that. {self._remedy(kind)}"))
+        elif self.waited > self.retry_wait:
+            self._stop(
+                kind(
+                    f"{notice.text}: {self.waited:.0f} s in all, and this prompt may wait "
+                    f"{self.retry_wait:g} s; allow more with -o retry_wait SECONDS."
+                )
+            )
+
+    def _remedy(self, kind: type[GatewayError]) -> str:
+        return f"Log in with: {self.run.provider.login}" if kind is AuthFailed else ""
+
+    def _stop(self, error: GatewayError) -> None:
+        self.error = self.error or error
+
+    def _why_stopped(self, reason: str | None) -> GatewayError | None:
+        title = self.run.provider.title
+        if reason == "timeout":
+            seconds = self.run.request.options.timeout
+            return TimedOut(
+                f"{title} was stopped after {seconds:g} s; allow more with -o timeout SECONDS."
+            )
+        if reason == "idle_timeout" and self.parser.waiting:
+            return self.parser.waiting(
+                f"{title} waited for more than {self.retry_wait:g} s to try again; "
+                "allow more with -o retry_wait SECONDS."
+            )
+        if reason == "idle_timeout":
+            return IdleTimedOut(
+                f"{title} said nothing for {self.idle_limit:g} s and was stopped; "
+                "allow more with -o idle_timeout SECONDS."
+            )
+        return Canceled(f"{title} was interrupted.") if reason else None
+
+
+def coalesced(events: list[Event]) -> list[Event]:
+    """Join neighbouring pieces of text; what cannot be encoded becomes a question mark."""
+    out: list[Event] = []
+    for event in events:
+        last = out[-1] if out else None
+        if type(event) is Text and type(last) is Text and last.message == event.message:
+            out[-1] = Text(last.text + event.text, event.message)
+        elif type(event) is Reasoning and type(last) is Reasoning:
+            out[-1] = Reasoning(last.text + event.text)
+        else:
+            out.append(event)
+    for event in out:
+        if type(event) is Text or type(event) is Reasoning:
+            event.text = printable(event.text)
+    return out
+
+
+def printable(text: str) -> str:
+    """Replace half surrogate pairs, which JSON can carry and UTF-8 cannot."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
