@@ -1,0 +1,332 @@
+"""Which of the vendor's sessions a prompt belongs to: the rules, without a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_gateway import sessions
+from llm_gateway.errors import InvalidInput
+from llm_gateway.providers.base import Provider, quoted_prompt
+from llm_gateway.providers.claude import Claude
+from llm_gateway.providers.demo import Demo
+from llm_gateway.request import Access, Options, Request, SessionPlan, Turn
+from llm_gateway.sessions import Choice, choose, exclusive, inherit, left, replayed
+from llm_gateway.store.sessions import SessionRow
+
+
+class Rooted(Demo):
+    """A CLI that finds a session only where it was made."""
+
+    title = "Rooted"
+    resumes_anywhere = False
+
+
+class Unnamed(Demo):
+    """A CLI that names its sessions itself."""
+
+    chooses_session_id = False
+
+
+def told(session_id: str = "s-1", **more: Any) -> dict[str, Any]:
+    return {"session_id": session_id, "turn": "t-1", "message": "m-1", "cwd": "/w", **more}
+
+
+def user(text: str) -> Turn:
+    return Turn("user", text)
+
+
+def ours(text: str, session_id: str = "s-1", **more: Any) -> Turn:
+    return Turn("assistant", text, told(session_id, **more))
+
+
+def theirs(text: str) -> Turn:
+    return Turn("assistant", text)
+
+
+def choice(
+    *history: Turn,
+    provider: Provider | None = None,
+    row: SessionRow | None = None,
+    **options: Any,
+) -> Choice:
+    request = Request("r", "claude", "prompt", Options(**options), history=history)
+    return choose(request, provider or Claude(), lambda _: row)
+
+
+def test_a_first_prompt_starts_a_session() -> None:
+    """With an id of our choosing, where the CLI lets us; another one each time."""
+    one, two = choice().plan, choice().plan
+    assert one.kind == "new" and one.session_id is None and one.quoted == ()
+    assert one.new_id and two.new_id and one.new_id != two.new_id
+    assert one.expected_id == one.new_id
+    assert choice(provider=Unnamed()).plan == SessionPlan("new")
+
+
+def test_a_history_of_ours_is_resumed() -> None:
+    """The newest answer of this provider says where."""
+    plan = choice(user("a"), ours("b", "s-0"), user("c"), ours("d", "s-1", turn="t-2")).plan
+    assert (plan.kind, plan.session_id, plan.quoted) == ("resume", "s-1", ())
+    assert plan.expected_id == "s-1"
+
+
+def test_what_the_session_has_not_seen_is_quoted() -> None:
+    """Turns with another model since."""
+    more = (user("c"), theirs("d"))
+    plan = choice(user("a"), ours("b"), *more).plan
+    assert (plan.kind, plan.session_id, plan.quoted) == ("resume", "s-1", more)
+
+
+def test_a_history_of_others_is_quoted_whole() -> None:
+    """Into a new session."""
+    history = (user("a"), theirs("b"))
+    plan = choice(*history).plan
+    assert (plan.kind, plan.quoted) == ("new", history)
+
+
+def row(**more: Any) -> SessionRow:
+    return SessionRow("claude", "s-1", **{"cwd": "/w", "last_turn_id": "t-1", **more})
+
+
+def test_a_session_that_has_gone_on_is_forked_at_the_answer() -> None:
+    """The recorder knows a later turn than this history has."""
+    history = (user("a"), ours("b"), user("c"), theirs("d"))
+    found = choice(*history, row=row(last_turn_id="t-9"))
+    plan = found.plan
+    assert (plan.kind, plan.session_id, plan.at) == ("fork", "s-1", "m-1")
+    assert plan.new_id and plan.expected_id == plan.new_id
+    assert plan.quoted == history[2:]
+    assert found.note == "session s-1 has gone on; this prompt continues a copy of it"
+
+
+@pytest.mark.parametrize("provider", [Demo(), Claude()], ids=["cannot fork", "no message id"])
+def test_a_session_that_cannot_be_forked_there_is_replayed(provider: Provider) -> None:
+    """The whole transcript goes into a new one."""
+    history = (user("a"), ours("b", message=None))
+    found = choice(*history, provider=provider, row=row(last_turn_id="t-9"))
+    assert (found.plan.kind, found.plan.quoted) == ("new", history)
+    assert found.note is not None and found.note.endswith("starts a new one")
+
+
+def test_a_session_that_another_process_is_in_is_left() -> None:
+    """In the same two ways."""
+    request = Request("r", "claude", "p", history=(user("a"), ours("b")))
+    first = choose(request, Claude(), lambda _: None)
+    busy = left(first, request, Claude(), "is busy")
+    assert (busy.plan.kind, busy.plan.at) == ("fork", "m-1")
+    assert busy.note == "session s-1 is busy; this prompt continues a copy of it"
+
+
+@pytest.mark.parametrize("row_", [None, row(), row(last_turn_id=None)])
+def test_without_or_with_the_recorder_the_session_is_the_same(row_: SessionRow | None) -> None:
+    """llm's own metadata is enough."""
+    plan = choice(user("a"), ours("b"), row=row_).plan
+    assert (plan.kind, plan.session_id) == ("resume", "s-1")
+
+
+def test_the_sums_of_the_session_come_along() -> None:
+    """Cost and tokens that it had before this turn."""
+    history = (user("a"), ours("b", cost_total_usd=0.5, usage_totals={"input": 7}))
+    plan = choice(*history).plan
+    assert (plan.cost_before, plan.usage_before) == (0.5, {"input": 7})
+
+
+def test_a_cli_that_resumes_in_one_place_only() -> None:
+    """Asked to work elsewhere it starts anew, with a word about it; else it goes on there."""
+    history = (user("a"), ours("b", cwd="/w"))
+    moved = choice(*history, provider=Rooted(), cwd="/elsewhere")
+    assert (moved.plan.kind, moved.plan.quoted) == ("new", history)
+    assert moved.note == "Rooted resumes only in /w; the transcript starts a new session"
+    for cwd in (None, "/w", "/w/"):
+        assert choice(*history, provider=Rooted(), cwd=cwd).plan.kind == "resume"
+    assert choice(*history, provider=Demo(), cwd="/elsewhere").plan.kind == "resume"
+
+
+def test_a_session_by_name() -> None:
+    """What this conversation has said outside it is quoted."""
+    assert choice(session_id="s-7").plan == SessionPlan("resume", "s-7")
+    history = (user("a"), ours("b", "s-7"), user("c"), ours("d", "s-8"))
+    plan = choice(*history, session_id="s-7").plan
+    assert (plan.kind, plan.session_id, plan.quoted) == ("resume", "s-7", history[2:])
+    assert choice(user("a"), theirs("b"), session_id="s-7").plan.quoted == (user("a"), theirs("b"))
+
+
+@pytest.mark.parametrize(
+    "id", ["-rf", "--help", "../x", "a/b", "gw-12", "a\nb", "a\0b", "\x1b[31m"]
+)
+def test_what_is_no_session_id(id: str) -> None:
+    """Neither flags nor paths nor what a terminal would obey."""
+    with pytest.raises(InvalidInput):
+        choice(session_id=id)
+
+
+def test_the_newest_or_none() -> None:
+    """Both say so in one word."""
+    history = (user("a"), ours("b"))
+    assert choice(*history, resume_latest=True).plan == SessionPlan("latest")
+    fresh = choice(*history, create_new_session=True, session_id="s-7")
+    assert (fresh.plan.kind, fresh.plan.quoted, fresh.last) == ("new", history, None)
+
+
+def test_a_lost_session_is_replayed() -> None:
+    """Everything that was said, and a new id."""
+    history = (user("a"), ours("b"))
+    request = Request("r", "claude", "p", history=history)
+    plan = replayed(request, Claude())
+    assert (plan.kind, plan.quoted) == ("new", history) and plan.new_id
+
+
+def test_what_a_session_keeps() -> None:
+    """Directory, model and more directories, unless they are given again; and its level."""
+    last = {"cwd": "/w", "model": "m", "add_dirs": ["/d"], "access": "edit"}
+    options, access = inherit(Options(effort="high"), last)
+    assert options == Options(effort="high", cwd="/w", model="m", add_dirs=("/d",))
+    assert access is Access.EDIT
+    said = Options(cwd="/x", model="n", add_dirs=("/e",))
+    assert inherit(said, last) == (said, Access.EDIT)
+    assert inherit(said, None) == (said, None)
+    assert inherit(said, {}) == (said, None)
+    assert inherit(Options(), {"session_id": "s"}) == (Options(), None)
+
+
+def test_a_reply_to_an_earlier_answer_has_that_answers_settings() -> None:
+    """Metadata wins (design 8): a later turn at edit does not widen another reply to this one."""
+    history = (user("a"), ours("b", access="read", model="m"))
+    later = row(last_turn_id="t-9", access="edit", model="n")
+    found = choice(*history, row=later)
+    assert found.plan.kind == "fork"
+    options, access = inherit(Options(), found.last)
+    assert (options.model, access) == ("m", Access.READ)
+
+
+TURNS = st.lists(
+    st.builds(
+        Turn,
+        st.sampled_from(["user", "assistant"]),
+        st.text(),
+        st.one_of(st.none(), st.builds(told, st.sampled_from(["s-1", "s-2"]))),
+    ),
+    max_size=8,
+)
+
+
+@given(TURNS)
+def test_every_turn_is_in_the_session_or_quoted(history: list[Turn]) -> None:
+    """Nothing of the conversation gets lost, nothing is told twice, whatever came when."""
+    plan = choice(*history).plan
+    seen = [i for i, turn in enumerate(history) if turn.session]
+    if not seen:
+        assert plan.kind == "new" and list(plan.quoted) == history
+    else:
+        last = seen[-1]
+        assert plan.session_id == (history[last].session or {})["session_id"]
+        assert list(plan.quoted) == history[last + 1 :]
+
+
+@given(TURNS, st.text())
+def test_a_quotation_ends_with_the_prompt_itself(history: list[Turn], prompt: str) -> None:
+    """Byte by byte, and without a quotation it is the prompt and nothing else."""
+    text = quoted_prompt(prompt, history)
+    assert text.endswith(prompt)
+    if not any(turn.text for turn in history):
+        assert text == prompt
+    for turn in history:
+        assert turn.text in text
+
+
+# The lock.
+
+HOLDER = """
+import fcntl, os, sys, time
+descriptor = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(descriptor, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(100)
+"""
+
+
+def test_a_session_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """The second waits, says so once, and gets it when the first is done."""
+    said: list[str] = []
+    release = threading.Event()
+    held = threading.Event()
+
+    def first() -> None:
+        with exclusive("s-1", tmp_path, said.append, lambda: False) as got:
+            assert got
+            held.set()
+            release.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert held.wait(30)
+    threading.Timer(0.3, release.set).start()
+    with exclusive("s-1", tmp_path, said.append, lambda: False) as got:
+        assert got and release.is_set()
+    thread.join(30)
+    assert said == ["waiting for session s-1: another prompt is running in it"]
+    (lock,) = (tmp_path / "locks").iterdir()
+    assert lock.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+
+
+def test_two_sessions_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Nor does a new session, which has no id yet."""
+    said: list[str] = []
+    with (
+        exclusive("s-1", tmp_path, said.append, lambda: False),
+        exclusive("s-2", tmp_path, said.append, lambda: False) as other,
+        exclusive(None, tmp_path, said.append, lambda: False) as none,
+    ):
+        assert other and none
+    assert said == []
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Any:
+    """Another process that is in session s-1."""
+    with exclusive("s-1", tmp_path, print, lambda: False):
+        (lock,) = (tmp_path / "locks").iterdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_lock_dies_with_its_holder(holder: Any, tmp_path: Path) -> None:
+    """kill -9 of the other process frees the session at once."""
+    said: list[str] = []
+    threading.Timer(0.3, holder.kill).start()
+    with exclusive("s-1", tmp_path, said.append, lambda: False) as got:
+        assert got
+    assert len(said) == 1
+
+
+def test_waiting_ends(holder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time, or when whoever waits is told to stop."""
+    monkeypatch.setattr(sessions, "LOCK_WAIT", 0.2)
+    with exclusive("s-1", tmp_path, print, lambda: False) as got:
+        assert not got
+    monkeypatch.setattr(sessions, "LOCK_WAIT", 60.0)
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with exclusive("s-1", tmp_path, print, stop.is_set) as got:
+        assert not got
+
+
+def test_no_lock_is_better_than_no_answer(tmp_path: Path) -> None:
+    """Where the directory cannot be made the prompt runs all the same."""
+    (tmp_path / "file").write_text("")
+    with exclusive("s-1", tmp_path / "file", print, lambda: False) as got:
+        assert got
