@@ -1,0 +1,65 @@
+"""P1, P4, P5, P7: the gateway as a library, in processes of its own (``workers.py``)."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+from .measure import Result, differences, figure, interleaved, ratios
+from .place import Place
+
+__all__ = ["first_instruction", "pass_through", "recorder"]
+
+
+def first_instruction(place: Place, processes: int, rounds: int, times: int) -> list[Result]:
+    """From entering execute() to the child's first instruction."""
+    told = [json.loads(place.worker("start", str(rounds), str(times))) for _ in range(processes)]
+    first, ours, bare = ([value for one in told for value in one[at]] for at in range(3))
+    what = "entering `execute()` → the child's first instruction, ms"
+    again = "the same, the first prompt of a process, ms"
+    return [
+        Result("P1", what, figure(bare), figure(ours), figure(ours), "ms", 5),
+        Result("", again, figure(bare), figure(first), figure(first), "ms"),
+        Result("", "of P1, added to a bare `Popen`", None, None, differences(ours, bare), "ms"),
+    ]
+
+
+def pass_through(place: Place, stream: Path, rounds: int) -> list[Result]:
+    """A long stream through process, parser and recorder, and what memory that takes."""
+    added: list[float] = []
+
+    def bare() -> list[float]:
+        return [json.loads(place.worker("stream", "bare", str(stream)))["seconds"]]
+
+    def ours(**env: str) -> list[float]:
+        told = json.loads(place.worker("stream", "gateway", str(stream), **env))
+        if not env:
+            added.append(told["added"])
+        return [told["seconds"]]
+
+    off = partial(ours, LLM_GATEWAY_LOGS_DB="none")
+    floor, on, without = interleaved(rounds, bare, ours, off)
+    size = f"{stream.stat().st_size / 1e6:.0f} MB"
+    return [
+        _throughput("P4", f"{size} through process, parser, recorder", floor, on, 0.8),
+        _throughput("", "the same, recorder off", floor, without, None),
+        Result("P5", "memory added meanwhile", None, None, figure(added), "MB", 15),
+    ]
+
+
+def _throughput(
+    id: str, what: str, floor: list[float], ours: list[float], target: float | None
+) -> Result:
+    ratio = ratios(floor, ours)
+    return Result(id, f"{what}, s", figure(floor), figure(ours), ratio, "×", target, at_least=True)
+
+
+def recorder(place: Place, stream: Path, rounds: int, times: int) -> list[Result]:
+    """What the recorder takes of an event, and of a run."""
+    told = place.worker("recorder", str(stream), str(rounds), str(times))
+    event, run = json.loads(told)
+    return [
+        Result("P7", "recorder, per event", None, None, figure(event), "µs", 20),
+        Result("P7", "recorder, per run", None, None, figure(run), "ms", 5),
+    ]
