@@ -54,6 +54,7 @@ class Option(NamedTuple):
 
 
 NATIVE = "The CLI's own permission word; never wider than access"
+OWN = "An option of this CLI alone"
 OPTIONS = (
     Option("model", str, "The vendor's model, by its own name or alias"),
     Option("access", Access, "What the agent may do: read (default), edit, full"),
@@ -81,7 +82,10 @@ _NAMES = frozenset(option.name for option in OPTIONS)
 
 def options_class(provider: Provider) -> type[llm.Options]:
     """Return the Options of a provider's models: only what that CLI has, all unset by default."""
-    own = [Option(w, str, NATIVE) for w in provider.native_words if w not in _NAMES]
+    own = [
+        Option(name, str, NATIVE if name in provider.native_words else OWN)
+        for name in sorted(provider.options - _NAMES)
+    ]
     fields: dict[str, Any] = {
         option.name: (
             Optional[option.type],
@@ -108,7 +112,8 @@ def options_of(said: llm.Options, provider: Provider) -> Options:
         for name in type(said).model_fields
         if getattr(said, name) is not None
     }
-    native = {word: values.pop(word) for word in provider.native_words if word in values}
+    own = {*provider.native_words, *(provider.options - _NAMES)}
+    native = {word: values.pop(word) for word in sorted(own) if word in values}
     for name, value in values.items():
         if isinstance(value, list):
             values[name] = tuple(value)

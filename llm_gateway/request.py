@@ -64,7 +64,10 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything that ``-o`` can say. ``None`` means that it was not said."""
+    """Everything that ``-o`` can say. ``None`` means that it was not said.
+
+    ``native`` has the words and options that this provider's CLI alone has.
+    """
 
     model: str | None = None
     access: Access | None = None

@@ -144,10 +144,13 @@ class Provider(ABC):
         return found
 
     def _check_words(self, options: Options, access: Access) -> None:
-        for word, value in options.native.items():
-            needs = self.native_words[word].get(value)
+        for word, levels in self.native_words.items():
+            value = options.native.get(word)
+            if value is None:
+                continue
+            needs = levels.get(value)
             if needs is None:
-                known = ", ".join(self.native_words[word])
+                known = ", ".join(levels)
                 raise InvalidInput(f"{word} {value!r} is not one of {known}.")
             if needs.rank > access.rank:
                 raise PermissionDenied(

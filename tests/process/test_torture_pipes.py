@@ -131,7 +131,8 @@ def test_a_cli_that_closes_its_stdout_and_then_tells_why(
     """What it says on stderr meanwhile is heard."""
     words = {"stderr": "No conversation found with session ID: x"}
     claude.does(init(), {"close_stdout": True}, {"sleep": 0.5}, words, exit=1)
-    assert session(claude) in llm(*ASK, "x").error
+    told = llm(*ASK, "x").error
+    assert session(claude) in told
     assert recorder.request["error_category"] == "session_lost"
 
 

@@ -98,6 +98,6 @@ HOSTILE = [
 def test_hostile_output_takes_linear_time(piece: str) -> None:
     """A megabyte of beginnings of secrets takes seconds; quadratic time would be hours."""
     text = piece * (1_000_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     redact(text)
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 60.0
