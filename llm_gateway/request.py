@@ -76,6 +76,11 @@ class Options:
     timeout: float | None = None
     idle_timeout: float | None = None
     retry_wait: float | None = None
+    retries: int | None = None
+    ignore_breaker: bool | None = None
+    reuse: bool | None = None
+    force_refresh: bool | None = None
+    durable: bool | None = None
     session_id: str | None = None
     resume_latest: bool | None = None
     create_new_session: bool | None = None

@@ -49,6 +49,7 @@ __all__ = [
 SHARED_OPTIONS = frozenset(
     {
         *("model", "access", "cwd", "timeout", "idle_timeout", "retry_wait"),
+        *("retries", "ignore_breaker", "reuse", "force_refresh", "durable"),
         *("session_id", "create_new_session", "correlation_id", "trust_workspace"),
     }
 )

@@ -65,6 +65,7 @@ CREATE TABLE request_rows (
     approval_decision TEXT,
     optimization_applied INTEGER NOT NULL DEFAULT 0,
     keep_bodies INTEGER NOT NULL DEFAULT 1,
+    asker TEXT,                      -- the process that waits: host, boot, namespace, pid, start
     source TEXT                      -- NULL for ours, else the file kind that it was imported from
 )
 """
@@ -90,7 +91,7 @@ CREATE TABLE job_rows (
     request_id TEXT REFERENCES request_rows(id),  -- the first asker
     body_id TEXT REFERENCES bodies(id),
     parent_job_id TEXT,
-    kind TEXT NOT NULL DEFAULT 'foreground',      -- foreground, worker
+    kind TEXT NOT NULL DEFAULT 'foreground',      -- foreground, submitted, durable
     provider TEXT NOT NULL,
     model TEXT,
     status TEXT NOT NULL,
@@ -112,6 +113,7 @@ CREATE TABLE job_rows (
     started_at TEXT NOT NULL,        -- when it was queued, until it runs
     finished_at TEXT,
     delivered_at TEXT,
+    logged_at TEXT,                  -- its answer was written to llm's own logs
     cancel_requested_at TEXT,
     expires_at TEXT NOT NULL DEFAULT '9999-12-31T23:59:59.999Z',
     pruned_at TEXT,
