@@ -204,6 +204,7 @@ class Run:
         )
 
     def _check(self) -> None:
+        settings.check()
         self._check_directories()
         self._check_prompt()
         self._check_attachments()

@@ -1,6 +1,8 @@
-"""What the environment says, read at the time of asking; no path is computed at import.
+"""What the environment and ``config.toml`` say, read when it is asked; no path is made at import.
 
-A bad value never stops a prompt: the default holds, and ``problems()`` names it once, for a person.
+One rule for all: the environment, then the file, then the default. A bad value stops no prompt:
+the default holds and ``problems()`` names it. Only where a wrong guess would do harm (paths,
+access, approval) is it an error, which ``check()`` raises.
 """
 
 from __future__ import annotations
@@ -8,14 +10,22 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from .errors import InvalidInput
+from .settings_file import said_in, text_of
 
 __all__ = [
     "SETTINGS",
+    "Effective",
     "Setting",
+    "check",
     "cli_override",
+    "config_file",
+    "effective",
+    "every",
     "home",
     "job_retention_days",
     "log_retention_days",
@@ -25,200 +35,345 @@ __all__ = [
     "pass_env",
     "problems",
     "retry_wait",
+    "said",
 ]
 
+PROVIDER = "<PROVIDER>"
+_PREFIX = "LLM_GATEWAY_"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OFF = ("", "none")
 
 
+class Kind(NamedTuple):
+    """What values there are; ``wrong`` says in a few words what is wrong with a text."""
+
+    word: str
+    wrong: Callable[[str], str | None]
+
+
 class Setting(NamedTuple):
-    """One variable: name, what holds without it, what it means; ``bad`` says what is wrong."""
+    """One setting.
+
+    :param name: its variable; in ``config.toml`` the same without ``LLM_GATEWAY_``, in lower case.
+    :param strict: a bad value is an error. :param partly: what is right in a bad value counts.
+    :param in_file: False for what only the environment may say.
+    :param older: a variable of the original's that counts where this one is not set and it fits.
+    :param now: what holds at present, where its text does not say it.
+    """
 
     name: str
+    kind: Kind
     default: str
     meaning: str
-    bad: Callable[[str], str | None]
+    strict: bool = False
+    partly: bool = False
+    in_file: bool = True
+    older: str = ""
+    now: Callable[[], object] | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in ``config.toml``."""
+        return self.name.removeprefix(_PREFIX).lower()
+
+    def of(self, provider: str) -> Setting:
+        """The setting of one provider, where there is one for each."""
+        word = re.sub(r"[^A-Za-z0-9]", "_", provider).upper()
+        return self._replace(name=self.name.replace(PROVIDER, word))
+
+
+class Effective(NamedTuple):
+    """What holds: the value as text, where it is from, and what is wrong with what was said."""
+
+    value: str
+    source: str
+    problem: str | None = None
 
 
 def home() -> Path:
     """The directory of everything that the gateway keeps."""
     named = os.environ.get("LLM_GATEWAY_HOME", "").strip()
-    return Path(named).expanduser().absolute() if named else Path.home() / ".llm-cli-gateway"
+    return _path("LLM_GATEWAY_HOME", named) if named else Path.home() / ".llm-cli-gateway"
+
+
+def config_file() -> Path:
+    """The file that says what the environment does not."""
+    return home() / "config.toml"
 
 
 def logs_db() -> Path | None:
-    """The recorder's file as the environment has it; None where it is switched off."""
-    named = os.environ.get("LLM_GATEWAY_LOGS_DB")
+    """The recorder's file as the settings have it; None where it is switched off."""
+    named = _spoken(_BY_NAME["LLM_GATEWAY_LOGS_DB"])
     if named is None:
         return home() / "logs.db"
-    if named.strip().lower() in _OFF:
-        return None
-    return Path(named.strip()).expanduser().absolute()
+    text, source, _ = named
+    return None if text.strip().lower() in _OFF else _path(source, text.strip())
 
 
 def logs_db_is_named() -> bool:
     """Whether a person chose the recorder's file, so that it is not ours to move."""
-    return "LLM_GATEWAY_LOGS_DB" in os.environ
+    return _spoken(_BY_NAME["LLM_GATEWAY_LOGS_DB"]) is not None
 
 
 def retry_wait() -> float:
     """Seconds that one prompt may spend waiting in all."""
-    return _number("LLM_GATEWAY_RETRY_WAIT", lowest=0.0) or 0.0
+    return float(said("LLM_GATEWAY_RETRY_WAIT"))
 
 
 def max_output() -> float:
     """Bytes that a CLI may print in one run."""
-    return (_number("LLM_GATEWAY_MAX_OUTPUT_MIB", above=0.0) or 1024.0) * 1024 * 1024
+    return float(said("LLM_GATEWAY_MAX_OUTPUT_MIB")) * 1024 * 1024
 
 
 def pass_env() -> tuple[str, ...]:
     """Names of further variables that the child gets."""
-    return tuple(name for name in _listed() if _NAME.match(name))
+    return tuple(name for name in _listed(said("LLM_GATEWAY_PASS_ENV")) if _NAME.match(name))
 
 
 def cli_override(provider: str) -> str | None:
     """The executable that the user chose for this provider."""
-    named = os.environ.get(f"LLM_GATEWAY_{_upper(provider)}_CLI", "").strip()
-    return os.path.expanduser(named) or None
+    return os.path.expanduser(said("LLM_GATEWAY_<PROVIDER>_CLI", provider)) or None
 
 
 def job_retention_days() -> float:
     """Days after which raw job output and events are pruned."""
-    return _number("LLM_GATEWAY_JOB_RETENTION_DAYS", above=0.0) or 30.0
+    return float(said("LLM_GATEWAY_JOB_RETENTION_DAYS"))
 
 
 def log_retention_days() -> float | None:
     """Days after which requests and bodies are pruned too; None keeps them for ever."""
-    return _number("LLM_GATEWAY_LOG_RETENTION_DAYS", above=0.0)
+    days = said("LLM_GATEWAY_LOG_RETENTION_DAYS")
+    return float(days) if days else None
+
+
+def said(name: str, provider: str = "") -> str:
+    """The value of a setting that counts, as text; the default where what was said is wrong."""
+    return effective(_BY_NAME[name].of(provider)).value
+
+
+def effective(setting: Setting) -> Effective:
+    """What holds of a setting, and why."""
+    spoken = _spoken(setting)
+    if spoken is None:
+        return Effective(setting.default, "default")
+    text, where, source = spoken
+    wrong = setting.kind.wrong(text)
+    if wrong is None:
+        return Effective(text.strip(), source)
+    problem = f"{where}={text}: {wrong}"
+    if setting.partly:
+        return Effective(text.strip(), source, problem)
+    if not setting.strict:
+        problem += f"; {setting.default} is used" if setting.default else "; ignored"
+    return Effective(setting.default, "default", problem)
+
+
+def every(providers: Iterable[str]) -> Iterator[tuple[Setting, Effective]]:
+    """Every setting and what holds of it, with one row a provider where each has its own."""
+    names = tuple(providers)
+    for setting in SETTINGS:
+        for row in [setting.of(p) for p in names] if PROVIDER in setting.name else [setting]:
+            yield row, effective(row)
 
 
 def problems() -> list[str]:
-    """One sentence for each variable whose value does not count."""
-    found = []
+    """One sentence for each value that does not count, and for each key that nothing reads."""
+    held = [effective(s) for s in SETTINGS if PROVIDER not in s.name and not s.strict]
+    return [*(e.problem for e in held if e.problem), *_unknown_keys()]
+
+
+def check() -> None:
+    """Refuse what must not be guessed.
+
+    :raises InvalidInput: for a bad path, access or approval setting, and a file that is no TOML.
+    """
     for setting in SETTINGS:
-        value = os.environ.get(setting.name)
-        wrong = None if value is None else setting.bad(value)
-        if wrong:
-            found.append(f"{setting.name}={value}: {wrong}")
-    return found
+        if setting.strict and (problem := effective(setting).problem):
+            raise InvalidInput(f"{problem}.")
 
 
-def _upper(provider: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]", "_", provider).upper()
+def _spoken(setting: Setting) -> tuple[str, str, str] | None:
+    """The text of a setting that somebody said, what names it there, and where that is."""
+    if (text := os.environ.get(setting.name)) is not None:
+        return text, setting.name, "environment"
+    if setting.in_file and (value := _file().get(setting.key)) is not None:
+        return text_of(value), f"{setting.key} in {config_file()}", "config.toml"
+    text = os.environ.get(setting.older) if setting.older else None
+    if text is not None and setting.kind.wrong(text) is None:
+        return text, setting.older, f"environment ({setting.older})"
+    return None
 
 
-def _listed() -> list[str]:
-    names = os.environ.get("LLM_GATEWAY_PASS_ENV", "").split(",")
-    return [name.strip() for name in names if name.strip()]
+def _file() -> Mapping[str, Any]:
+    return said_in(config_file())
 
 
-def _parse(value: str, lowest: float | None, above: float | None) -> float | None:
+def _unknown_keys() -> Iterator[str]:
     try:
-        number = float(value)
-    except ValueError:
-        return None
-    if not math.isfinite(number) or (lowest is not None and number < lowest):
-        return None
-    return None if above is not None and number <= above else number
+        keys = list(_file())
+    except InvalidInput:  # check() says it
+        return
+    for key in keys:
+        setting = next((s for s in SETTINGS if _is_key_of(key, s)), None)
+        if setting is None:
+            yield f"{config_file()} has {key}, which is no setting (see: llm gateway settings)"
+        elif not setting.in_file:
+            yield f"{config_file()} has {key}, which only the variable {setting.name} can set"
 
 
-def _number(name: str, lowest: float | None = None, above: float | None = None) -> float | None:
-    value = os.environ.get(name)
-    number = None if value is None else _parse(value, lowest, above)
-    if number is not None:
-        return number
-    default = next(setting.default for setting in SETTINGS if setting.name == name)
-    return float(default) if default else None
+def _is_key_of(key: str, setting: Setting) -> bool:
+    pattern = re.escape(setting.key).replace(re.escape(PROVIDER.lower()), "[a-z0-9_]+")
+    return re.fullmatch(pattern, key) is not None
 
 
-def _not_a_number(
-    default: str, lowest: float | None = None, above: float | None = None
-) -> Callable[[str], str | None]:
-    def bad(value: str) -> str | None:
-        return None if _parse(value, lowest, above) is not None else f"not usable, {default}"
-
-    return bad
+def _path(where: str, text: str) -> Path:
+    if wrong := _bad_path(text):
+        raise InvalidInput(f"{where}={text}: {wrong}.")
+    return Path(os.path.expanduser(text)).absolute()
 
 
-def _bad_jobs_db(value: str) -> str | None:
-    named, ours = Path(value.strip()).expanduser().absolute(), logs_db()
-    if ours is None or named == ours:
-        return None
-    return f"ignored, jobs are kept in the recorder ({ours})"
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _bad_switch(value: str) -> str | None:
-    return None if value.strip() in ("", "0", "1") else "not 1, so full access stays off"
+# The kinds of values.
 
 
-def _bad_names(_: str) -> str | None:
-    bad = [name for name in _listed() if not _NAME.match(name)]
+def number(least: float | None = None, above: float | None = None) -> Kind:
+    """A finite number, whole or not, of at least ``least`` or above ``above``."""
+    bound = f" of at least {least:g}" if least is not None else f" above {above:g}" if above else ""
+    bound = " above 0" if above == 0 else bound
+
+    def wrong(text: str) -> str | None:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        low = (least is not None and value < least) or (above is not None and value <= above)
+        return f"no number{bound}" if low or not math.isfinite(value) else None
+
+    return Kind("number", wrong)
+
+
+def whole(least: int) -> Kind:
+    """A whole number of at least ``least``."""
+
+    def wrong(text: str) -> str | None:
+        good = re.fullmatch(r"\d{1,15}", text.strip()) and int(text) >= least
+        return None if good else f"no whole number of at least {least}"
+
+    return Kind("whole number", wrong)
+
+
+def one_of(*words: str) -> Kind:
+    """One of a few words."""
+
+    def wrong(text: str) -> str | None:
+        return None if text.strip() in words else f"not one of {', '.join(words)}"
+
+    return Kind("word", wrong)
+
+
+def _bad_switch(text: str) -> str | None:
+    return None if text.strip() in ("", "0", "1") else "neither 0 nor 1"
+
+
+def _bad_path(text: str) -> str | None:
+    if "\0" in text:
+        return "no path has a NUL character"
+    start = text.strip().split("/", 1)[0]
+    return f"there is no user {start[1:]}" if os.path.expanduser(start).startswith("~") else None
+
+
+def _bad_names(text: str) -> str | None:
+    bad = [name for name in _listed(text) if not _NAME.match(name)]
     return f"no variable can be called {', '.join(bad)}; ignored" if bad else None
+
+
+def _bad_jobs_db(text: str) -> str | None:
+    ours = logs_db()
+    if ours is None or (not _bad_path(text) and _path("", text.strip()) == ours):
+        return None
+    return f"jobs are kept in the recorder ({ours})"
 
 
 def _never(_: str) -> str | None:
     return None
 
 
+PATH = Kind("path", _bad_path)
+SWITCH = Kind("0 or 1", _bad_switch)
+NAMES = Kind("names", _bad_names)
+TEXT = Kind("text", _never)
+
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LLM_GATEWAY_HOME",
+        PATH,
         "~/.llm-cli-gateway",
-        "directory of the recorder, the approval log and locks",
-        _never,
+        "directory of the recorder, the approval log, config.toml and locks",
+        strict=True,
+        in_file=False,
+        now=home,
     ),
     Setting(
         "LLM_GATEWAY_LOGS_DB",
+        PATH,
         "logs.db in that directory",
         "the flight recorder's SQLite file; empty or none switches it off",
-        _never,
+        strict=True,
+        now=logs_db,
     ),
     Setting(
         "LLM_GATEWAY_JOBS_DB",
+        Kind("path", _bad_jobs_db),
         "",
         "the original's variable; may only name the same file",
-        _bad_jobs_db,
     ),
     Setting(
         "LLM_GATEWAY_RETRY_WAIT",
+        number(least=0),
         "60",
         "seconds that one prompt may spend waiting in all, the CLI's own retries included",
-        _not_a_number("60 seconds are used", lowest=0.0),
     ),
     Setting(
         "LLM_GATEWAY_MAX_OUTPUT_MIB",
+        number(above=0),
         "1024",
         "MiB that a CLI may print in one run before it is stopped",
-        _not_a_number("1024 MiB are allowed", above=0.0),
     ),
     Setting(
         "LLM_GATEWAY_ALLOW_FULL_ACCESS",
+        SWITCH,
         "0",
-        "1 allows -o access full",
-        _bad_switch,
+        "1 allows -o access full; only the environment can say it",
+        strict=True,
+        in_file=False,
     ),
     Setting(
         "LLM_GATEWAY_PASS_ENV",
+        NAMES,
         "",
         "names of further variables that the CLI gets, comma-separated",
-        _bad_names,
+        partly=True,
     ),
     Setting(
         "LLM_GATEWAY_JOB_RETENTION_DAYS",
+        number(above=0),
         "30",
         "days after which raw job output and events are pruned",
-        _not_a_number("30 days are used", above=0.0),
     ),
     Setting(
         "LLM_GATEWAY_LOG_RETENTION_DAYS",
+        number(above=0),
         "",
         "days after which prompts and answers are pruned too; unset keeps them",
-        _not_a_number("nothing is pruned", above=0.0),
     ),
     Setting(
         "LLM_GATEWAY_<PROVIDER>_CLI",
+        PATH,
         "",
         "path of the vendor's executable, e.g. LLM_GATEWAY_CLAUDE_CLI",
-        _never,
     ),
 )
+_BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import recorder
+from . import recorder, settings
 
 __all__ = ["group"]
 
@@ -15,3 +15,4 @@ def group() -> None:
 
 
 recorder.register(group)
+settings.register(group)

@@ -121,7 +121,7 @@ def test_a_setting_that_does_not_count_is_named(llm: Llm, claude: FakeCli) -> No
     ran = ask(llm, env={"LLM_GATEWAY_RETRY_WAIT": "soon"})
     assert (ran.answer, ran.err) == (
         "ok\n",
-        "LLM_GATEWAY_RETRY_WAIT=soon: not usable, 60 seconds are used\n",
+        "LLM_GATEWAY_RETRY_WAIT=soon: no number of at least 0; 60 is used\n",
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_gateway import settings
+from llm_gateway.errors import InvalidInput
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +84,78 @@ def test_an_executable_of_the_users_choice(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.cli_override("claude") is None
     monkeypatch.setenv("LLM_GATEWAY_MY_CLI_CLI", "/opt/x")
     assert settings.cli_override("my-cli") == "/opt/x"
+
+
+# config.toml
+
+
+def write(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.toml").write_text(text)
+
+
+def test_the_file_counts_where_the_environment_is_silent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Numbers, lists and paths; it is read again when it changes."""
+    write(tmp_path, 'retry_wait = 5\npass_env = ["A", "B"]\nlogs_db = "/x/y.db"\nclaude_cli="/c"')
+    assert (settings.retry_wait(), settings.pass_env()) == (5, ("A", "B"))
+    assert (settings.logs_db(), settings.logs_db_is_named()) == (Path("/x/y.db"), True)
+    assert (settings.cli_override("claude"), settings.problems()) == ("/c", [])
+    monkeypatch.setenv("LLM_GATEWAY_RETRY_WAIT", "7")
+    assert settings.retry_wait() == 7
+    monkeypatch.delenv("LLM_GATEWAY_RETRY_WAIT")
+    write(tmp_path, "retry_wait = 12.5")
+    assert settings.retry_wait() == 12.5
+
+
+def test_what_the_file_has_in_vain_is_named(tmp_path: Path) -> None:
+    """A wrong value, a key that nothing reads, and what only the environment may say."""
+    write(tmp_path, 'retry_wait = "soon"\nretries_wait = 1\nallow_full_access = true\nhome = "/x"')
+    told = settings.problems()
+    assert len(told) == 4
+    for word in ("retry_wait in ", "has retries_wait", "LLM_GATEWAY_ALLOW_FULL", "GATEWAY_HOME"):
+        assert sum(word in line for line in told) == 1, (word, told)
+    assert settings.retry_wait() == 60
+    settings.check()
+
+
+def test_the_operators_switch_is_the_environments_alone(tmp_path: Path) -> None:
+    """Who can write a file in the state directory has not thereby got full access."""
+    write(tmp_path, "allow_full_access = true")
+    assert settings.said("LLM_GATEWAY_ALLOW_FULL_ACCESS") == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("LLM_GATEWAY_ALLOW_FULL_ACCESS", "yes", "neither 0 nor 1"),
+        ("LLM_GATEWAY_LOGS_DB", "~no_such_user_/x.db", "no user no_such_user_"),
+        ("LLM_GATEWAY_HOME", "~no_such_user_/x", "no user no_such_user_"),
+    ],
+)
+def test_paths_and_access_are_not_guessed(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str
+) -> None:
+    """A wrong one is an error that names it."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match=text):
+        settings.check()
+
+
+def test_a_broken_file_is_an_error(tmp_path: Path) -> None:
+    """It may have had a path or a policy in it, so nothing is guessed."""
+    write(tmp_path, "retry_wait = \n")
+    with pytest.raises(InvalidInput, match=r"config\.toml is no TOML"):
+        settings.check()
+
+
+def test_each_has_its_value_and_its_source(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """One row a setting, and one a provider where each has its own."""
+    write(tmp_path, "max_output_mib = 8")
+    monkeypatch.setenv("LLM_GATEWAY_RETRY_WAIT", "x")
+    monkeypatch.setenv("LLM_GATEWAY_MY_CLI_CLI", "/a")
+    held = {setting.name: effective for setting, effective in settings.every(["my-cli"])}
+    assert held["LLM_GATEWAY_MAX_OUTPUT_MIB"] == ("8", "config.toml", None)
+    assert held["LLM_GATEWAY_MY_CLI_CLI"] == ("/a", "environment", None)
+    assert held["LLM_GATEWAY_RETRY_WAIT"][:2] == ("60", "default")
+    assert "LLM_GATEWAY_<PROVIDER>_CLI" not in held
