@@ -8,6 +8,8 @@ from llm_gateway.providers.base import Provider
 
 __all__ = [
     "access_table",
+    "command_sections",
+    "exit_table",
     "native_table",
     "option_table",
     "provider_table",
@@ -94,6 +96,37 @@ def setting_table() -> str:
 
     rows = [(f"`{s.name}`", s.meaning, s.default or "") for s in SETTINGS]
     return _table(("variable", "what it says", "default"), rows)
+
+
+def exit_table() -> str:
+    """Every exit code of the gateway's own commands, and the error categories that end with it."""
+    from llm_gateway.commands.exits import CODES, MEANINGS
+
+    rows = [
+        (str(code), meaning, ", ".join(f"`{name}`" for name, ends in CODES.items() if ends == code))
+        for code, meaning in MEANINGS.items()
+    ]
+    return _table(("code", "what it says", "error categories"), rows)
+
+
+def command_sections() -> str:
+    """The help of every command."""
+    import click
+
+    from llm_gateway.commands import group
+
+    def sections(command: click.Command, parent: click.Context, level: int) -> Iterable[str]:
+        context = click.Context(command, info_name=command.name, parent=parent, terminal_width=88)
+        yield f"{'#' * level} {context.command_path}\n\n```\n{command.get_help(context)}\n```"
+        if isinstance(command, click.Group):
+            for name in command.list_commands(context):
+                child = command.get_command(context, name)
+                assert child is not None
+                yield from sections(child, context, level + 1)
+
+    root = click.Context(group, info_name="llm gateway", help_option_names=["-h", "--help"])
+    commands = [group.get_command(root, name) for name in group.list_commands(root)]
+    return "\n\n".join(text for c in commands if c is not None for text in sections(c, root, 2))
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,18 +1,94 @@
-"""``llm gateway …``: one file a noun."""
+"""``llm gateway …`` and ``llm-gateway …``: one group, installed twice, one file a noun.
+
+The console script never imports llm, and llm imports no command at its start: a command's module is
+loaded when the command is named. To add one:
+
+1. Write a module here, called after the noun, with ``register(group)`` that calls
+   ``group.add_command``. Lists are plural (``jobs``), acts on one thing singular (``job show ID``).
+   Import click and what lies in this package at the top, everything heavier inside the function.
+   The docstring's first sentence is the short help; an example after ``\\b`` is the last part.
+2. Add a line to ``COMMANDS``: name, module, short help. Tests compare them with the command.
+3. Use what is shared, so that all commands feel the same:
+
+   - ``output``: ``@json_option``, ``print_json``, ``print_table``, ``local_time``, ``span``; data
+     goes to stdout. ``say`` is for people: one line on stderr.
+   - ``opening.recorder()``: a context manager that gives the recorder's connection, or None where
+     nothing was recorded yet (print ``[]`` or an empty table then; never make the file to look).
+   - ``exits``: any ``GatewayError`` that a command raises ends it with its sentence and the exit
+     code of its category; ``exits.Failed("One sentence.", exits.USAGE)`` says the rest.
+4. Run ``make docs``: docs/commands.md has every command's help.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple
+
 import click
 
-from . import recorder, settings
+from . import exits
 
-__all__ = ["group"]
+__all__ = ["COMMANDS", "Entry", "Gateway", "group", "main"]
 
 
-@click.group()
+class Entry(NamedTuple):
+    """Where a command is, and what a list of commands says about it."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
+    "settings": Entry("settings", "List every setting, its value and where that is from."),
+}
+
+
+class Gateway(click.Group):
+    """A group that loads a command when it is named, and ends with an exit code by cause."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.commands and name in COMMANDS:
+            import_module(f"{__name__}.{COMMANDS[name].module}").register(self)
+        return self.commands.get(name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read us has what it wanted; flushing at exit must not fail once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(exits.READER_GONE) from None
+        except (KeyboardInterrupt, click.Abort):
+            if sys.stderr.isatty():
+                click.echo(err=True)
+            raise click.exceptions.Exit(exits.INTERRUPTED) from None
+        except Exception as error:
+            if failed := exits.failure(error):
+                raise failed from error
+            raise
+
+
+@click.group(
+    cls=Gateway, epilog=exits.EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
 def group() -> None:
     """Vendor coding CLIs as llm models: the flight recorder and what runs around a prompt."""
 
 
-recorder.register(group)
-settings.register(group)
+def main() -> None:
+    """The console script ``llm-gateway``."""
+    if os.name != "posix":
+        from llm_gateway.plugin import REFUSAL
+
+        sys.exit(f"Error: {REFUSAL}")
+    group.main(prog_name="llm-gateway")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from pathlib import Path
 
 import click
 
+from . import exits
+from .output import json_option, print_json, say
+
 __all__ = ["register"]
-
-
-class BadData(click.ClickException):
-    """The file is not what it should be."""
-
-    exit_code = 65
 
 
 def register(group: click.Group) -> None:
@@ -24,28 +19,33 @@ def register(group: click.Group) -> None:
 
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("as_json", "--json", is_flag=True, help="Print the counts as a JSON object.")
+@json_option
 def import_(file: Path, as_json: bool) -> None:
     """Take over the rows of an original llm-cli-gateway FILE.
 
     The file is only read. Rows that are there already are left alone, so this can be repeated;
     what was imported is never pruned.
+
+    \b
+    Example:
+      llm gateway import ~/.llm-cli-gateway/logs.db
     """
     from llm_gateway.store.import_original import NotAnOriginal, import_file
     from llm_gateway.store.recorder import open_recorder
 
-    recorder = open_recorder(lambda text: click.echo(text, err=True))
+    recorder = open_recorder(say)
     try:
         if recorder.connection is None:
-            raise click.ClickException("The recorder is off; LLM_GATEWAY_LOGS_DB names its file.")
+            raise exits.Failed("The recorder is off; LLM_GATEWAY_LOGS_DB names its file.")
         counts = import_file(file, recorder.connection)
     except NotAnOriginal as error:
-        raise BadData(str(error)) from error
-    except (sqlite3.Error, OSError) as error:
-        raise click.ClickException(f"The import ended early: {error}.") from error
+        raise exits.Failed(str(error), exits.BAD_DATA) from error
     finally:
         recorder.close()
-    click.echo(json.dumps(counts) if as_json else _sentence(counts))
+    if as_json:
+        print_json(counts)
+    else:
+        click.echo(_sentence(counts))
 
 
 def _sentence(counts: dict[str, int]) -> str:

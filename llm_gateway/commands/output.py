@@ -1,0 +1,124 @@
+"""How commands print: data on stdout as a table or as JSON, talk on stderr."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+from calendar import timegm
+from collections.abc import Iterable, Sequence
+from typing import Any
+from unicodedata import combining, east_asian_width
+
+import click
+
+__all__ = [
+    "json_option",
+    "local_time",
+    "print_json",
+    "print_table",
+    "say",
+    "seconds_since",
+    "span",
+]
+
+json_option = click.option("as_json", "--json", is_flag=True, help="Print JSON.")
+_UNSAFE = re.compile("[\x7f-\x9f]")
+_GAP = "  "
+
+
+def print_json(data: Any) -> None:
+    """Indented JSON; what would steer a terminal is escaped."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Aligned columns, numbers to the right; a line is cut at the edge of a terminal only."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    numeric = [_is_numeric(column) for column in zip(*cells, strict=True)] or [False] * len(head)
+    table = [list(head), *([text for text, _ in row] for row in cells)]
+    widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for row in table:
+        aligned = zip(row, widths, numeric, strict=True)
+        line = _GAP.join(_padded(text, width, right) for text, width, right in aligned).rstrip()
+        click.echo(line if edge is None else _cut(line, edge))
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    from llm_gateway.progress import harmless
+
+    click.echo(harmless(text), err=True)
+
+
+def local_time(iso: str | None) -> str:
+    """A time of the recorder as the person's own clock shows it."""
+    if not iso:
+        return ""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(_seconds(iso)))
+
+
+def seconds_since(iso: str, until: str | None = None) -> float:
+    """From one time of the recorder to another one, or to now."""
+    return max(0.0, (_seconds(until) if until else time.time()) - _seconds(iso))
+
+
+def span(seconds: float | None) -> str:
+    """A length of time in two units: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            return _two(whole // size, unit, whole % size // part, smaller)
+    return _two(whole // 60, "min", whole % 60, "s") if whole >= 60 else f"{whole} s"
+
+
+def _two(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"
+
+
+def _seconds(iso: str) -> float:
+    whole = timegm(time.strptime(iso[:19], "%Y-%m-%dT%H:%M:%S"))
+    return whole + float(f"0{iso[19:].rstrip('Z')}" if iso[19:20] == "." else 0)
+
+
+def _cell(value: object) -> tuple[str, bool]:
+    """The text of a cell on one line, and whether it is a number."""
+    if value is None:
+        return "", True
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value), True
+    from llm_gateway.progress import harmless
+
+    return " ".join(harmless(str(value)).split()), False
+
+
+def _is_numeric(column: Sequence[tuple[str, bool]]) -> bool:
+    return any(text for text, _ in column) and all(number for _, number in column)
+
+
+def _width(text: str) -> int:
+    """The columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    room = " " * (width - _width(text))
+    return room + text if right else text + room
+
+
+def _cut(line: str, edge: int) -> str:
+    if _width(line) <= edge:
+        return line
+    while line and _width(line) >= edge:
+        line = line[:-1]
+    return f"{line}…"
