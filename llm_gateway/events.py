@@ -94,13 +94,15 @@ class Notice:
     """Something for the person that waits, or for the recorder only.
 
     ``kind``: ``retry`` (the CLI waits ``seconds`` after ``error`` and tries again), ``warning``,
-    ``noise`` (output that is no event of this CLI; recorded, never shown).
+    ``noise`` (output that is no event of this CLI; recorded, never shown). ``stated``: the vendor
+    named those seconds.
     """
 
     kind: str
     text: str
     seconds: float | None = None
     error: type[GatewayError] | None = None
+    stated: bool = False
 
 
 @dataclass(slots=True)

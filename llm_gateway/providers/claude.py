@@ -294,6 +294,8 @@ def _is_root() -> bool:
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
+# Claude's own waits double up to 32 s, with a quarter of chance; longer ones are the vendor's.
+LONGEST_OWN_WAIT = 45.0
 RETRY_WORDS = {
     "rate_limit": "a rate limit",
     "authentication_failed": "a refused login",
@@ -350,6 +352,17 @@ class ClaudeParser(MessagesStream):
         elif subtype == "permission_denied":
             self._denied.add(str(data.get("tool_use_id")))
 
+    def event(self, data: Mapping[str, Any], out: list[Event]) -> None:
+        if data.get("type") == "rate_limit_event":
+            self._limit(data["rate_limit_info"])
+        else:
+            super().event(data, out)
+
+    def _limit(self, info: Mapping[str, Any]) -> None:
+        """Note when a limit that is reached ends; that one is near means nothing."""
+        told = info.get("resetsAt") if info.get("status") == "rejected" else None
+        self.limited_until = float(told) if told else None
+
     def assistant(self, data: Mapping[str, Any], out: list[Event]) -> None:
         if data["message"].get("model") == "<synthetic>":
             return
@@ -399,6 +412,7 @@ def _retry(data: Mapping[str, Any]) -> Notice:
         f"claude waits {seconds:.0f} s after {why} (retry {attempt} of {of})",
         seconds=seconds,
         error=error_for_status(status) if status else NetworkFailed,
+        stated=seconds > LONGEST_OWN_WAIT,
     )
 
 

@@ -60,7 +60,8 @@ TURN_ERRORS: Phrases = (
         "{said}; choose another with -o model NAME",
     ),
     (
-        r"usage limit|spend cap|out of credits|Quota exceeded|insufficient_quota",
+        r"usage limit|spend cap|out of credits|Quota exceeded|insufficient_quota"
+        r"|[Rr]ate limit reached",
         RateLimited,
         "{said}",
     ),
@@ -241,6 +242,9 @@ class CodexParser(JsonLines):
             return _turn_error(self.complaint)
         return matched(STDERR_ERRORS, exit.stderr)
 
+    def complaints(self, error: GatewayError, exit: Exit) -> str:
+        return self.complaint or error.message
+
 
 def _message(data: object) -> str:
     return str(data.get("message") or "") if isinstance(data, Mapping) else ""
@@ -294,7 +298,7 @@ def _retry(found: re.Match[str], network_waits: int) -> Notice:
     if stated := STATED_WAIT.search(why):
         seconds = float(stated[1]) / (1000 if stated[2].lower() == "ms" else 1)
     text = f"codex tries again (retry {found['n']} of {found['of']}) after: {said}"
-    return Notice("retry", text, seconds, kind)
+    return Notice("retry", text, seconds, kind, stated=bool(stated))
 
 
 def _retry_kind(why: str) -> type[GatewayError]:
@@ -302,6 +306,8 @@ def _retry_kind(why: str) -> type[GatewayError]:
     # A WebSocket that is refused is followed by HTTPS.
     if status in (401, 403, 429) and not (status == 403 and "url: ws" in why):
         return error_for_status(status)
+    if "Rate limit reached" in why:
+        return RateLimited
     return Overloaded if (status or 0) >= 500 or "high demand" in why else NetworkFailed
 
 

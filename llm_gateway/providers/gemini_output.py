@@ -122,8 +122,10 @@ NOISE = re.compile(
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 ATTEMPT = re.compile(r"Attempt (?P<number>\d+) failed(?: with status (?P<status>\d{3}))?")
 WAITS = re.compile(r"Retrying (?:after (?P<ms>\d+)ms|with backoff)")
+DELAY = re.compile(r"retryDelayMs: \d+")
 LONGEST_LINE = 64 * 1024
 FIRST_WAIT, LONGEST_WAIT = 5.0, 30.0
+LONGEST_OWN_WAIT = 45.0  # with its share of chance; longer ones are the vendor's
 
 
 @dataclass
@@ -217,6 +219,10 @@ class GeminiParser(JsonLines):
             )
         return error
 
+    def complaints(self, error: GatewayError, exit: Exit) -> str:
+        told = str((self.result_event.get("error") or {}).get("message") or error.message)
+        return "\n".join([told, *DELAY.findall(exit.stderr)[-1:]])
+
     def _failure(self, exit: Exit) -> GatewayError | None:
         if not self.ended:
             # It goes without waiting for its output where it sends nothing to the model.
@@ -271,6 +277,7 @@ def _retry(text: str, ms: str | None) -> Notice:
         f"(attempt {number})",
         seconds=seconds,
         error=kind,
+        stated=seconds > LONGEST_OWN_WAIT,
     )
 
 

@@ -154,6 +154,9 @@ class GrokParser(MessagesStream):
             return TRUNCATED()
         return None
 
+    def complaints(self, error: GatewayError, exit: Exit) -> str:
+        return "\n".join([error.message, *map(str, self.result_event.get("errors") or ())])
+
 
 def _seconds(since: str, now: str) -> float:
     try:

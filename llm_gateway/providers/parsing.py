@@ -7,12 +7,20 @@ the same events however the bytes were cut into chunks.
 from __future__ import annotations
 
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..errors import EmptyReply, GatewayError, OutputLimit, ProtocolError
+from ..errors import (
+    EmptyReply,
+    GatewayError,
+    OutputLimit,
+    ProtocolError,
+    RateLimited,
+    Transient,
+)
 from ..events import Event, Notice, Reasoning, Reply, Session, Text, ToolCall, ToolResult, Usage
 
 __all__ = ["LINE_CAP", "Exit", "JsonLines", "Parser"]
@@ -25,12 +33,13 @@ UNKNOWN_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 
 @dataclass(frozen=True)
 class Exit:
-    """How the process ended: its code, or the signal that killed it; the end of its stderr."""
+    """How the process ended, and when: its code, or the signal that killed it; its last stderr."""
 
     code: int | None
     signal: int | None = None
     stderr: str = ""
     stdout_noise: str = ""
+    at: float = field(default_factory=time.time)
 
 
 @dataclass
@@ -38,7 +47,8 @@ class Parser(ABC):
     """Turns the output of one run into events and, at the end, a reply or an error.
 
     ``ended`` is true once the CLI's own end event was seen; ``tools_open`` are the actions that
-    run now; ``waiting`` is why the CLI waits to try again, where it does not say for how long.
+    run now; ``waiting`` is why the CLI waits to try again, where it does not say for how long;
+    ``limited_until`` is when a limit ends that an event of its own told.
     All are read by whoever owns the process.
     """
 
@@ -52,6 +62,7 @@ class Parser(ABC):
     refused: int = 0
     ended: bool = False
     waiting: type[GatewayError] | None = None
+    limited_until: float | None = None
     tools_open: dict[str, str] = field(default_factory=dict)
     tools_run: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -87,8 +98,21 @@ class Parser(ABC):
             error = EmptyReply(f"{self.title} ended without an answer.")
         if error is not None:
             error.session_id = error.session_id or self.session_id
+            if isinstance(error, Transient):
+                error.retry_at = self._again_at(error, exit)
             raise error
         return reply
+
+    def complaints(self, error: GatewayError, exit: Exit) -> str:
+        """Return what it said of its failure, whole: somewhere in it a time may be stated."""
+        return error.message
+
+    def _again_at(self, error: Transient, exit: Exit) -> float | None:
+        if isinstance(error, RateLimited) and self.limited_until is not None:
+            return self.limited_until
+        from .stated_time import stated_time  # its expressions are worth compiling only now
+
+        return stated_time(self.complaints(error, exit), exit.at)
 
     def reply(self) -> Reply:
         """Return what there is so far as a reply; ``text`` is the last message."""
