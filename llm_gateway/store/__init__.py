@@ -7,6 +7,9 @@
     location.py          which file is ours; makes it, sets a corrupt one aside
     connection.py        opening, and the one way to write
     schema.py            the tables and views, as SQL with reasons
+    second.py            what the second schema adds to them
+    rollups.py           sums and durations by hour and by day
+    search.py            the full-text index
     migrations.py        brings a file to that schema
     operations.py        each write as one function of JSON-safe arguments
     codec.py             events as rows and back

@@ -18,7 +18,7 @@ from typing import Any
 
 from llm_gateway.policy.redact import redact, redact_argv
 from llm_gateway.store.connection import write
-from llm_gateway.store.text import dumps, iso
+from llm_gateway.store.text import dumps, iso, preview, prompt_hash
 
 __all__ = ["SOURCE", "NotAnOriginal", "import_file"]
 
@@ -163,6 +163,8 @@ def _request(conn: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
         "approval_decision": row.get("approval_decision"),
         "optimization_applied": row.get("optimization_applied") or 0,
         "prompt_chars": len(row["prompt"] or ""),
+        "prompt_preview": preview(row["prompt"] or ""),
+        "prompt_hash": prompt_hash(row["prompt"] or ""),
         "response_chars": len(row.get("response") or ""),
         "source": SOURCE,
     }

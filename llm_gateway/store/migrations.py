@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from llm_gateway.store import schema
 from llm_gateway.store.connection import write
 
 if TYPE_CHECKING:
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "migrate", "version_of"]
 
-VERSION = 1  # the number of migrations below; kept in user_version so that looking costs nothing
+VERSION = 2  # the number of migrations below; kept in user_version so that looking costs nothing
 
 
 def version_of(conn: sqlite3.Connection) -> int:
@@ -40,11 +39,17 @@ def migrate(conn: sqlite3.Connection) -> None:
 def _migrations() -> Migrations:
     from sqlite_utils import Migrations
 
+    from llm_gateway.store import schema, second
+
     ours = Migrations("llm_gateway")
 
     @ours()
     def m001_first(db: Database) -> None:
         for statement in schema.FIRST:
             db.conn.execute(statement)
+
+    @ours()
+    def m002_rollups_and_search(db: Database) -> None:
+        second.apply(db.conn)
 
     return ours

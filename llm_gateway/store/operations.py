@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from llm_gateway.store import sessions
+from llm_gateway.store import search, sessions
 
 __all__ = ["OPERATIONS"]
 
@@ -64,6 +64,7 @@ def attempt_ended(
         conn, "attempts", values, "job_id = ? AND n = ? AND ended_at IS NULL", (job_id, n)
     )
     if ended and stderr:
+        _unsearched(conn, job_id)
         conn.execute(
             "INSERT INTO bodies (id, stderr)"
             " SELECT body_id, ? FROM job_rows WHERE id = ? AND body_id IS NOT NULL"
@@ -135,6 +136,13 @@ def _insert(conn: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> Non
         f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
         tuple(row.values()),
     )
+
+
+def _unsearched(conn: sqlite3.Connection, job_id: str) -> None:
+    """Where somebody ended the request meanwhile, its text may be in the index already."""
+    body = conn.execute("SELECT body_id FROM job_rows WHERE id = ?", (job_id,)).fetchone()
+    if body and body[0]:
+        search.forget(conn, body[0])
 
 
 def _update(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import partial
 
 from llm_gateway import settings
+from llm_gateway.store import search
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import iso, now
 
@@ -82,10 +83,18 @@ def _prune_jobs(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int]) -
         room -= gone
         if room <= 0:
             return True
-        conn.execute("UPDATE bodies SET stderr = NULL WHERE id = ?", (body_id,))
+        _forget_stderr(conn, body_id)
         conn.execute("UPDATE job_rows SET pruned_at = ? WHERE id = ?", (now(), job_id))
         counts["jobs"] += 1
     return bool(jobs)
+
+
+def _forget_stderr(conn: sqlite3.Connection, body_id: str) -> None:
+    """Most runs say nothing on stderr: their text need not be indexed again."""
+    there = "SELECT 1 FROM bodies WHERE id = ? AND stderr IS NOT NULL"
+    if conn.execute(there, (body_id,)).fetchone():
+        search.forget(conn, body_id)
+        conn.execute("UPDATE bodies SET stderr = NULL WHERE id = ?", (body_id,))
 
 
 def _delete_events(conn: sqlite3.Connection, job_id: str, most: int) -> int:
@@ -100,6 +109,7 @@ def _prune_requests(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int
     """Whole requests, where the user wants them gone; a job goes with its last request."""
     old = conn.execute(_OLD_REQUESTS, (cutoff, _REQUESTS)).fetchall()
     for request_id, job_id in old:
+        search.forget(conn, request_id, again=False)
         conn.execute("DELETE FROM bodies WHERE id = ?", (request_id,))
         conn.execute("DELETE FROM request_rows WHERE id = ?", (request_id,))
         counts["requests"] += 1

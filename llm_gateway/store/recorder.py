@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from llm_gateway import settings
-from llm_gateway.store import connection, location, prune, spill
+from llm_gateway.store import connection, location, prune, search, spill
 from llm_gateway.store.migrations import VERSION, migrate, version_of
 from llm_gateway.store.recording import Recorder
 from llm_gateway.store.text import iso
@@ -80,7 +80,7 @@ def _opened(path: Path, warn: Warn) -> Recorder:
     _take_in(conn, spilled)
     return Recorder(
         Writer(conn, spilled, warn, set_aside=_setting_aside(path, warn)),
-        after_finish=_pruning(conn),
+        at_close=_tidying(prune.last(conn)),
         retention_days=settings.job_retention_days(),
     )
 
@@ -107,7 +107,13 @@ def _setting_aside(path: Path, warn: Warn) -> Callable[[], bool] | None:
     return partial(location.set_aside, path, _identity(path), warn)
 
 
-def _pruning(conn: sqlite3.Connection) -> Callable[[sqlite3.Connection], None] | None:
-    """Pruning is due once a day, at the end of a run."""
-    due = prune.last(conn) < iso(time.time() - prune.EVERY_SECONDS)
-    return prune.a_little if due else None
+def _tidying(pruned: str) -> Callable[[sqlite3.Connection], None]:
+    """What is done in a few milliseconds after a run; pruning is due once a day."""
+    due = pruned < iso(time.time() - prune.EVERY_SECONDS)
+
+    def tidy(conn: sqlite3.Connection) -> None:
+        search.a_little(conn)
+        if due:
+            prune.a_little(conn)
+
+    return tidy

@@ -66,18 +66,19 @@ class _Live:
 class Recorder:
     """Used by one thread at a time, for one run or several after one another.
 
-    :param after_finish: what is done with the connection when a run is over and recorded.
+    :param at_close: what is done with the connection at the end, where a run was recorded.
     """
 
     def __init__(
         self,
         writer: Writer,
         *,
-        after_finish: Callable[[sqlite3.Connection], None] | None = None,
+        at_close: Callable[[sqlite3.Connection], None] | None = None,
         retention_days: float = 30.0,
     ) -> None:
         self._writer = writer
-        self._after_finish = after_finish
+        self._at_close = at_close
+        self._recorded = False
         self._retention = retention_days * 86_400
         self._live: dict[str, _Live] = {}
 
@@ -264,7 +265,9 @@ class Recorder:
                 body=rows.answer_row(text, reply) if live.buffer.keep else None,
                 session=rows.session_row(session_id, now(), session_title, reply, usage_totals),
             )
-            self._end_run(job_id, done)
+            self._live.pop(job_id, None)
+            self._writer.end_run()
+            self._recorded = self._recorded or done
             return done
         except Exception as error:
             return self._writer.failed(error)
@@ -292,11 +295,14 @@ class Recorder:
             return self._writer.failed(error)
 
     def close(self) -> None:
-        """Write what is pending and let go of the files."""
+        """Write what is pending, tidy up a little, and let go of the files."""
         try:
             for job_id, live in self._live.items():
                 self._flush(job_id, live, last=True)
             self._live.clear()
+            conn = self.connection
+            if self._recorded and self._at_close is not None and conn is not None:
+                self._at_close(conn)
             self._writer.close()
         except Exception as error:
             self._writer.failed(error)
@@ -330,13 +336,6 @@ class Recorder:
         if self.enabled:
             until = iso(time.time() + LEASE_SECONDS)
             self._writer.offer("heartbeat", job_id=job_id, at=now(), until=until)
-
-    def _end_run(self, job_id: str, recorded: bool) -> None:
-        self._live.pop(job_id, None)
-        self._writer.end_run()
-        conn = self.connection
-        if recorded and self._after_finish is not None and conn is not None:
-            self._after_finish(conn)
 
 
 def _where_it_stands(conn: sqlite3.Connection, job_id: str) -> tuple[int, int | None] | None:

@@ -11,7 +11,7 @@ from llm_gateway.events import Reply, Usage
 from llm_gateway.policy.redact import redact, redact_argv
 from llm_gateway.request import Attachment, Options, Request
 from llm_gateway.store.owner import Owner
-from llm_gateway.store.text import clean, dumps, now
+from llm_gateway.store.text import clean, dumps, now, preview, prompt_hash
 
 __all__ = [
     "Setting",
@@ -52,8 +52,8 @@ class Setting(NamedTuple):
 
 
 def request_row(request: Request, job_id: str | None, setting: Setting) -> dict[str, Any]:
-    """The metadata of a request: no word of what was asked."""
-    options = request.options
+    """The metadata of a request; no word of what was asked where none is to be kept."""
+    options, kept = request.options, request.keep_bodies
     return {
         "id": request.id,
         "provider": request.provider,
@@ -72,7 +72,9 @@ def request_row(request: Request, job_id: str | None, setting: Setting) -> dict[
         "options_json": dumps(_said(options)),
         "attachments": len(request.attachments),
         "prompt_chars": len(request.prompt),
-        "keep_bodies": int(request.keep_bodies),
+        "prompt_preview": preview(request.prompt) if kept else None,
+        "prompt_hash": prompt_hash(request.prompt) if kept else None,
+        "keep_bodies": int(kept),
     }
 
 

@@ -1,4 +1,4 @@
-"""The tables and views of the recorder, as SQL with the reasons.
+"""The tables and views of the recorder, as SQL with the reasons. ``second.py`` adds to them.
 
 Bodies lie apart, so that a list, a count or a facet over requests never reads prompts. Yet SELECTs
 written for the original find ``requests.prompt`` and ``jobs.stdout``: a table cannot borrow a
@@ -18,7 +18,7 @@ Terminal states: completed, failed, canceled, timed_out, orphaned.
 
 from __future__ import annotations
 
-__all__ = ["FIRST"]
+__all__ = ["FIRST", "JOBS_VIEW", "REQUESTS_VIEW"]
 
 _REQUESTS = """
 CREATE TABLE request_rows (
@@ -247,7 +247,7 @@ _INDEXES = (
     "CREATE INDEX approvals_request ON approvals(request_id)",
 )
 
-_REQUESTS_VIEW = """
+REQUESTS_VIEW = """
 CREATE VIEW requests AS SELECT
     r.id, r.provider AS cli, r.model,
     coalesce((SELECT b.prompt FROM bodies b WHERE b.id = r.id), '') AS prompt,
@@ -280,7 +280,7 @@ CREATE VIEW gateway_metadata AS SELECT
 FROM request_rows r
 """
 
-_JOBS_VIEW = """
+JOBS_VIEW = """
 CREATE VIEW jobs AS SELECT
     j.id, coalesce(j.correlation_id, j.request_id, j.id) AS correlation_id,
     coalesce(j.key, '') AS request_key, j.provider AS cli, coalesce(j.args_json, '[]') AS args_json,
@@ -307,7 +307,7 @@ FIRST: tuple[str, ...] = (
     _BREAKERS,
     _META,
     *_INDEXES,
-    _REQUESTS_VIEW,
+    REQUESTS_VIEW,
     _METADATA_VIEW,
-    _JOBS_VIEW,
+    JOBS_VIEW,
 )

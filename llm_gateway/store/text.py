@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from typing import Any
 
-__all__ = ["clean", "dumps", "iso", "now"]
+__all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash"]
+
+_PREVIEW_CHARS = 160
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
 
@@ -34,3 +37,13 @@ def iso(seconds: float) -> str:
 def now() -> str:
     """This moment as ``iso`` writes it."""
     return iso(time.time())
+
+
+def preview(prompt: str) -> str:
+    """The beginning of a prompt on one line."""
+    return clean(" ".join(prompt[: 4 * _PREVIEW_CHARS].split())[:_PREVIEW_CHARS])
+
+
+def prompt_hash(prompt: str) -> str:
+    """What two requests share that asked the same."""
+    return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16]

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from llm_gateway.store.migrations import VERSION
+
 ROOT = Path(__file__).parents[2]
 RUN = """
 import sys, time
@@ -97,7 +99,7 @@ def test_fifty_processes_at_once_on_no_file(home: Path) -> None:
     assert query(home, "select count(*) from requests where status = 'completed'") == [(50,)]
     assert query(home, "select count(*) from events") == [(150,)]
     assert query(home, "select turns from sessions") == [(50,)]
-    assert query(home, "select count(*) from _sqlite_migrations") == [(1,)]
+    assert query(home, "select count(*) from _sqlite_migrations") == [(VERSION,)]
     assert sorted(path.name for path in home.iterdir() if "logs.db-" not in path.name) == [
         "logs.db",
         "logs.db.lock",
@@ -182,7 +184,7 @@ def test_a_full_disk_costs_one_warning(home: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    big = "run('1', text='x' * 20_000, events=4)"
+    big = "run('1', text='x' * 20_000, events=40)"
     out, err = ended(start(big, preexec_fn=limit))
     assert "answer" in out and len(warnings(err)) == 1
     assert ended(start("run('2')"))[1] == ""
