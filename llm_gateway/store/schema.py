@@ -65,7 +65,6 @@ CREATE TABLE request_rows (
     approval_decision TEXT,
     optimization_applied INTEGER NOT NULL DEFAULT 0,
     keep_bodies INTEGER NOT NULL DEFAULT 1,
-    asker TEXT,                      -- the process that waits: host, boot, namespace, pid, start
     source TEXT                      -- NULL for ours, else the file kind that it was imported from
 )
 """
@@ -113,7 +112,6 @@ CREATE TABLE job_rows (
     started_at TEXT NOT NULL,        -- when it was queued, until it runs
     finished_at TEXT,
     delivered_at TEXT,
-    logged_at TEXT,                  -- its answer was written to llm's own logs
     cancel_requested_at TEXT,
     expires_at TEXT NOT NULL DEFAULT '9999-12-31T23:59:59.999Z',
     pruned_at TEXT,
@@ -215,9 +213,8 @@ CREATE TABLE breakers (
     failures INTEGER NOT NULL DEFAULT 0,
     since TEXT,
     until TEXT,
-    probe_job_id TEXT,               -- whose attempt tries whether the vendor answers again
+    probe_job_id TEXT,
     probe_until TEXT,
-    probe_owner TEXT,                -- JSON: its process, and its lease on a clock that never steps
     last_error TEXT
 )
 """

@@ -15,13 +15,15 @@ from llm_gateway.store.text import preview, prompt_hash
 __all__ = ["apply"]
 
 _COLUMNS = (
+    ("request_rows", "asker TEXT"),  # the process that waits: host, boot, namespace, pid, start
     ("request_rows", "prompt_preview TEXT"),  # the beginning, on one line; NULL where not kept
     ("request_rows", "prompt_hash TEXT"),  # the same for the same prompt
     ("request_rows", "prompt_chars_asked INTEGER"),  # before optimisation, where there was any
     ("request_rows", "response_chars_raw INTEGER"),
     ("bodies", "prompt_asked TEXT"),
     ("bodies", "response_raw TEXT"),
-    ("job_rows", "logged_at TEXT"),  # when the answer was written to llm's own log
+    ("job_rows", "logged_at TEXT"),  # its answer was written to llm's own logs
+    ("breakers", "probe_owner TEXT"),  # JSON: the probe's process and its lease, monotonic
     ("approvals", "prompt_sha256 TEXT"),
     ("approvals", "details_json TEXT"),  # what else the audit trail has of it
 )
@@ -78,7 +80,6 @@ _VIEWS = (
 )
 
 _STATEMENTS: tuple[str, ...] = (
-    *(f"ALTER TABLE {table} ADD COLUMN {column}" for table, column in _COLUMNS),
     _BREAKER_CHANGES,
     "CREATE TRIGGER breakers_began AFTER INSERT ON breakers WHEN NEW.state <> 'closed' "
     + _CHANGED.format(before="'closed'"),
@@ -95,6 +96,8 @@ def apply(conn: sqlite3.Connection) -> None:
 
     A million requests take about half a minute, in the one transaction of the migration.
     """
+    for table, column in _COLUMNS:
+        _add_column(conn, table, column)
     for statement in _STATEMENTS:
         conn.execute(statement)
     _fill_columns(conn)
@@ -103,6 +106,13 @@ def apply(conn: sqlite3.Connection) -> None:
     search.begin(conn)
     for index in _INDEXES:
         conn.execute(index)
+
+
+def _add_column(conn: sqlite3.Connection, table: str, column: str) -> None:
+    """Where it is missing: some files of the first schema have a few of them."""
+    names = [row[1] for row in conn.execute(f"PRAGMA table_info({table})")]
+    if column.partition(" ")[0] not in names:
+        conn.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
 def _fill_columns(conn: sqlite3.Connection) -> None:

@@ -177,14 +177,17 @@ def test_a_lock_held_by_another_process(home: Path, held: str) -> None:
 
 
 def test_a_full_disk_costs_one_warning(home: Path) -> None:
-    """The file cannot grow (RLIMIT_FSIZE); the run goes on and waits in a spill file."""
+    """The log cannot grow (RLIMIT_FSIZE); the run goes on and waits in a spill file.
+
+    What it says has room in a file of that size, and its other rows beside it have none.
+    """
     ended(start("run('0')"))
     size = (home / "logs.db").stat().st_size
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
-    big = "run('1', text='x' * 20_000, events=40)"
+    big = f"run('1', text='x' * 20_000, events={int(size * 0.9) // 20_000})"
     out, err = ended(start(big, preexec_fn=limit))
     assert "answer" in out and len(warnings(err)) == 1
     assert ended(start("run('2')"))[1] == ""

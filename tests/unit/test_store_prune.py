@@ -100,11 +100,14 @@ def test_a_big_job_is_pruned_in_small_batches_within_a_budget(conn: sqlite3.Conn
 
 
 def test_a_run_prunes_once_a_day(conn: sqlite3.Connection) -> None:
-    """At its end, without being asked."""
-    run("next")
+    """At its end, without being asked, and on a slow machine the next run goes on with it."""
+    for number in range(20):
+        run(f"next-{number}")
+        if prune.last(conn):
+            break
     assert "old" not in jobs_with_events(conn)
     first = prune.last(conn)
-    run("next-but-one")
+    run("afterwards")
     assert prune.last(conn) == first != ""
 
 
