@@ -97,6 +97,8 @@ class Provider(ABC):
     options: ClassVar[frozenset[str]] = SHARED_OPTIONS
     native_words: ClassVar[Mapping[str, Mapping[str, Access]]] = {}
     tool_names: ClassVar[frozenset[str]] = frozenset()
+    # What only reads files of the workspace; an answer that used anything else is not given again.
+    workspace_tools: ClassVar[frozenset[str]] = frozenset()
     variables: ClassVar[VendorVariables] = VendorVariables()
     attachment_types: ClassVar[frozenset[str]] = frozenset()
     supports_schema: ClassVar[bool] = True

@@ -116,6 +116,7 @@ class Claude(Provider):
         }
     }
     tool_names = TOOL_NAMES
+    workspace_tools = frozenset(READ_TOOLS)
     efforts = ("low", "medium", "high", "xhigh", "max")
     attachment_types = frozenset(
         {"image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "text/plain"}

@@ -38,6 +38,7 @@ class Demo(Provider):
         Access.FULL: Level(("--access", "full"), "the same as edit"),
     }
     options = SHARED_OPTIONS
+    workspace_tools = frozenset({"read"})
     notes = {
         "reasoning": "shown",
         "system prompt": "put before the answer",

@@ -81,6 +81,7 @@ class Gemini(Provider):
         }
     }
     tool_names = gemini_policy.TOOL_NAMES
+    workspace_tools = frozenset(gemini_policy.READ_TOOLS)
     attachment_types = frozenset({*SUFFIXES, TEXT})
     prompt_limit = PROMPT_LIMIT
     notes = {

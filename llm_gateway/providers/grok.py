@@ -74,6 +74,7 @@ class Grok(Provider):
         }
     }
     tool_names = frozenset(grok_rules.TOOL_IDS) | grok_rules.RULES
+    workspace_tools = frozenset(grok_rules.READ_TOOLS)
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
     attachment_types = frozenset(SUFFIXES)
     install_places = ("~/.grok/bin",)
