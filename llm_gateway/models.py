@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import llm
@@ -18,7 +19,7 @@ from .ids import new_id
 from .options import options_class, options_of
 from .progress import Progress, harmless
 from .providers.base import Provider
-from .request import Access, Attachment, Request, Turn, system_digest
+from .request import Access, Attachment, Options, Request, Turn, system_digest
 
 __all__ = ["AsyncGatewayModel", "GatewayModel", "GatewayModelError"]
 
@@ -40,9 +41,10 @@ class _Shared:
     can_stream = True
     supports_conversation = True
 
-    def __init__(self, provider: Provider) -> None:
-        self.provider = provider
-        self.model_id = f"gateway-{provider.name}"
+    def __init__(self, provider: Provider, vendor_model: str | None = None) -> None:
+        self.provider, self.vendor_model = provider, vendor_model
+        self.namespace = f"gateway-{provider.name}"
+        self.model_id = f"{self.namespace}/{vendor_model}" if vendor_model else self.namespace
         self.attachment_types = set(provider.attachment_types)
         self.supports_schema = provider.supports_schema
         self.Options = options_class(provider)
@@ -67,15 +69,19 @@ class _Shared:
             id=new_id(),
             provider=self.provider.name,
             prompt=_prompt_text(prompt, current),
-            options=options_of(prompt.options, self.provider),
+            options=self._options(prompt.options),
             system=_system(prompt, history),
-            history=tuple(_turns(history, self.model_id)),
+            history=tuple(_turns(history, self.namespace)),
             attachments=tuple(_attachment(a) for a in prompt.attachments or ()),
             schema=_schema(prompt.schema),
             turn_id=response.id,
             thread_id=getattr(conversation, "id", None),
             keep_bodies=_keeps_bodies(),
         )
+
+    def _options(self, said: llm.Options) -> Options:
+        options = options_of(said, self.provider)
+        return replace(options, model=options.model or self.vendor_model)
 
 
 class GatewayModel(_Shared, llm.Model):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Annotated, Any, NamedTuple, Optional
 
 import llm
@@ -85,6 +86,7 @@ OPTIONS = (
 _NAMES = frozenset(option.name for option in OPTIONS)
 
 
+@cache
 def options_class(provider: Provider) -> type[llm.Options]:
     """Return the Options of a provider's models: only what that CLI has, all unset by default."""
     own = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
@@ -20,16 +20,37 @@ def _models() -> list[tuple[Any, Any]]:
         from .unsupported import models
 
         return list(models(REFUSAL))
-    from .models import AsyncGatewayModel, GatewayModel
     from .providers import all_providers
 
-    return [(GatewayModel(p), AsyncGatewayModel(p)) for p in all_providers().values()]
+    return [_pair(name) for name in all_providers()]
+
+
+@cache
+def _pair(provider: str, vendor_model: str | None = None) -> tuple[Any, Any]:
+    from .models import AsyncGatewayModel, GatewayModel
+    from .providers import provider_named
+
+    found = provider_named(provider)
+    return GatewayModel(found, vendor_model), AsyncGatewayModel(found, vendor_model)
+
+
+def _offered() -> Iterator[tuple[Any, Any]]:
+    """A model for each name that ``llm gateway models --refresh`` found; one file is read."""
+    from .model_cache import offered
+    from .providers import all_providers
+
+    for provider, names in offered().items():
+        if provider in all_providers():
+            yield from (_pair(provider, name) for name in names)
 
 
 @llm.hookimpl
 def register_models(register: Callable[..., None]) -> None:
     for model, async_model in _models():
         register(model, async_model)
+    if SUPPORTED:
+        for model, async_model in _offered():
+            register(model, async_model)
 
 
 @llm.hookimpl

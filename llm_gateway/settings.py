@@ -36,6 +36,7 @@ __all__ = [
     "problems",
     "retry_wait",
     "said",
+    "setting",
 ]
 
 PROVIDER = "<PROVIDER>"
@@ -78,6 +79,8 @@ class Setting(NamedTuple):
 
     def of(self, provider: str) -> Setting:
         """The setting of one provider, where there is one for each."""
+        if not provider:
+            return self
         word = re.sub(r"[^A-Za-z0-9]", "_", provider).upper()
         return self._replace(name=self.name.replace(PROVIDER, word))
 
@@ -146,9 +149,14 @@ def log_retention_days() -> float | None:
     return float(days) if days else None
 
 
+def setting(name: str) -> Setting:
+    """The row of a setting."""
+    return _BY_NAME[name]
+
+
 def said(name: str, provider: str = "") -> str:
     """The value of a setting that counts, as text; the default where what was said is wrong."""
-    return effective(_BY_NAME[name].of(provider)).value
+    return effective(setting(name).of(provider)).value
 
 
 def effective(setting: Setting) -> Effective:
@@ -375,5 +383,45 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "path of the vendor's executable, e.g. LLM_GATEWAY_CLAUDE_CLI",
     ),
+    Setting(
+        "LLM_GATEWAY_MODEL_ALIASES",
+        TEXT,
+        "",
+        "short names of models, each after its provider: claude.fast=haiku, or a JSON object",
+    ),
+    Setting(
+        "<PROVIDER>_MODEL_ALIASES",
+        TEXT,
+        "",
+        "the same for one provider, without its name: fast=haiku",
+    ),
+    Setting(
+        "<PROVIDER>_MODELS",
+        TEXT,
+        "",
+        "models to offer: names or name=description with commas between, or JSON",
+    ),
+    Setting(
+        "<PROVIDER>_DEFAULT_MODEL",
+        TEXT,
+        "",
+        "the model that -o model default means; without the option the CLI chooses",
+    ),
+    Setting(
+        "LLM_GATEWAY_DISABLE_MODEL_DISCOVERY",
+        SWITCH,
+        "0",
+        "1 keeps models that answered before out of the list",
+    ),
+    Setting("CLAUDE_SETTINGS_PATH", PATH, "", "claude's settings.json, read for its model"),
+    Setting("CLAUDE_SETTINGS_LOCAL_PATH", PATH, "", "the same for settings.local.json"),
+    Setting("CODEX_CONFIG_PATH", PATH, "", "codex's config.toml, read for its models"),
+    Setting("GEMINI_SETTINGS_PATH", PATH, "", "gemini's settings.json, read for its model"),
+    Setting("GEMINI_HISTORY_ROOT", PATH, "~/.gemini/tmp", "gemini's own history, read for models"),
+    Setting(
+        "GEMINI_HISTORY_MAX_FILES", whole(0), "200", "how many of its newest files are looked at"
+    ),
+    Setting("GEMINI_HISTORY_MAX_FILE_BYTES", whole(0), "2097152", "larger ones are left out"),
+    Setting("GEMINI_DISABLE_HISTORY_DISCOVERY", SWITCH, "0", "1 leaves gemini's history alone"),
 )
 _BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
+
+from .output import json_option, print_json, print_table, say
 
 __all__ = ["register"]
 
@@ -16,34 +17,29 @@ def register(group: click.Group) -> None:
 
 
 @click.command()
-@click.option("as_json", "--json", is_flag=True, help="Print the settings as a JSON array.")
+@json_option
 def settings(as_json: bool) -> None:
     """List every setting, its value and where that is from.
 
     A setting is a variable of the environment, or a line of config.toml in the state directory:
-    LLM_GATEWAY_RETRY_WAIT=30 there is retry_wait = 30.
+    LLM_GATEWAY_RETRY_WAIT=30 there is retry_wait = 30. The environment wins.
 
     \b
     Example:
-        llm gateway settings
+      llm gateway settings
     """
     from llm_gateway import settings as ours
-    from llm_gateway.errors import InvalidInput
     from llm_gateway.providers import all_providers
 
-    try:
-        rows = [_row(setting, held) for setting, held in ours.every(all_providers())]
-    except InvalidInput as error:
-        raise click.ClickException(str(error)) from error
+    rows = [_row(setting, held) for setting, held in ours.every(all_providers())]
     if as_json:
-        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
         return
-    for row in rows:
-        click.echo(_line(row))
-    known = {row["problem"] for row in rows}
-    for problem in ours.problems():
-        if problem not in known:
-            click.echo(problem, err=True)
+    table = [(row["name"], row["value"] or "", row["source"]) for row in rows]
+    print_table(("setting", "value", "source"), table)
+    problems = [row["problem"] for row in rows if row["problem"]]
+    for problem in dict.fromkeys([*problems, *ours.problems()]):
+        say(problem)
 
 
 def _row(setting: Any, held: Any) -> dict[str, Any]:
@@ -58,8 +54,3 @@ def _row(setting: Any, held: Any) -> dict[str, Any]:
         "problem": held.problem,
         "meaning": setting.meaning,
     }
-
-
-def _line(row: dict[str, Any]) -> str:
-    line = f"{row['name']}={row['value'] or ''}  ({row['source']})"
-    return f"{line}  {row['problem']}" if row["problem"] else line

@@ -27,6 +27,7 @@ from ..errors import (
 )
 from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
+from .catalogue import Catalogue
 from .parsing import Parser
 
 __all__ = [
@@ -111,6 +112,9 @@ class Provider(ABC):
     resumes_anywhere: ClassVar[bool] = True
     prompt_limit: ClassVar[int | None] = None
     efforts: ClassVar[tuple[str, ...]] = ()
+    catalogue: ClassVar[Catalogue] = Catalogue()
+    # Variables with which the CLI neither updates itself nor reports while it is asked something.
+    quiet: ClassVar[Mapping[str, str]] = {}
     # For the documentation: what cannot be read off the other attributes.
     notes: ClassVar[Mapping[str, str]] = {}
     idle_timeout: ClassVar[float] = 600.0
@@ -123,6 +127,10 @@ class Provider(ABC):
     @abstractmethod
     def parser(self, request: Request, invocation: Invocation) -> Parser:
         """Return a fresh parser for the output of that invocation."""
+
+    def seen_models(self) -> Iterable[tuple[str, str, str]]:
+        """Return the models that the CLI's own history has: name, where, and on which day."""
+        return ()
 
     def environment_names(self, environ: Mapping[str, str]) -> VendorVariables:
         """Return which variables are the vendor's own for this user; ``variables`` for most."""

@@ -27,6 +27,7 @@ from .base import (
     tool_base,
     with_new_system,
 )
+from .catalogue import Catalogue, SettingsFile
 from .gemini_output import INSTALL, LOGIN, TITLE, GeminiParser
 
 __all__ = ["Gemini"]
@@ -61,6 +62,24 @@ SUFFIXES = {
 TEXT = "text/plain"
 MENTION = re.compile(r"(?<!\\)@[^\s,;!?()\[\]{}]")
 
+CATALOGUE = Catalogue(
+    hints={
+        "auto": "the CLI chooses for each prompt",
+        "pro": "the latest Pro",
+        "flash": "the latest Flash",
+        "flash-lite": "the latest Flash-Lite",
+    },
+    files=(
+        SettingsFile(
+            "GEMINI_SETTINGS_PATH",
+            "{GEMINI_CLI_HOME:~}/.gemini/settings.json",
+            ("model", "model.name", "selectedModel", "defaultModel"),
+        ),
+    ),
+    variables=("GEMINI_MODEL",),
+    words=("pro", "flash"),
+)
+
 
 class Gemini(Provider):
     name = "gemini"
@@ -92,6 +111,8 @@ class Gemini(Provider):
         "stop reason": "not told: an answer cut off by a limit counts as whole",
         "own retries": "told one by one; stopped after retry_wait",
     }
+    catalogue = CATALOGUE
+    quiet = {"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_TELEMETRY_ENABLED": "false"}
     chooses_fork_id = False
     resumes_anywhere = False
     variables = VendorVariables(
@@ -108,6 +129,11 @@ class Gemini(Provider):
             "GCLOUD_PROJECT": ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA"),
         },
     )
+
+    def seen_models(self) -> Iterable[tuple[str, str, str]]:
+        from .gemini_history import seen_in_history
+
+        return seen_in_history()
 
     def check(self, request: Request, access: Access) -> None:
         super().check(request, access)

@@ -17,6 +17,7 @@ from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Request, SessionPlan
 from . import grok_rules
 from .base import SHARED_OPTIONS, Launch, Provider, flag, quoted_prompt, tool_base, with_new_system
+from .catalogue import Catalogue, SettingsFile, grok_listing
 from .grok_output import LOG_FILTER, LOGIN, TITLE, GrokParser
 from .instructions import workspace_instructions
 
@@ -48,6 +49,12 @@ ENVIRONMENT = {
     "GROK_DISABLE_AUTOUPDATER": "1",
     "RUST_LOG": LOG_FILTER,
 }
+CATALOGUE = Catalogue(
+    hints={"grok-4.6": "", "grok-4.5": ""},
+    files=(SettingsFile("", "{GROK_HOME:~/.grok}/config.toml", ("models.default",)),),
+    listings=(("models",),),
+    read=grok_listing,
+)
 
 
 class Grok(Provider):
@@ -73,6 +80,8 @@ class Grok(Provider):
             "bypassPermissions": Access.FULL,
         }
     }
+    catalogue = CATALOGUE
+    quiet = {"GROK_DISABLE_AUTOUPDATER": "1"}
     tool_names = frozenset(grok_rules.TOOL_IDS) | grok_rules.RULES
     workspace_tools = frozenset(grok_rules.READ_TOOLS)
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
