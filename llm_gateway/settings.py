@@ -21,6 +21,8 @@ __all__ = [
     "SETTINGS",
     "Effective",
     "Setting",
+    "breaker_seconds",
+    "breaker_threshold",
     "check",
     "cli_override",
     "config_file",
@@ -34,6 +36,7 @@ __all__ = [
     "max_output",
     "pass_env",
     "problems",
+    "retries",
     "retry_wait",
     "said",
     "setting",
@@ -121,6 +124,21 @@ def logs_db_is_named() -> bool:
 def retry_wait() -> float:
     """Seconds that one prompt may spend waiting in all."""
     return float(said("LLM_GATEWAY_RETRY_WAIT"))
+
+
+def retries() -> int:
+    """Attempts that may follow a first one which failed."""
+    return int(said("LLM_GATEWAY_RETRIES"))
+
+
+def breaker_threshold() -> int:
+    """Failed attempts in a row that open a breaker; 0 for none that does."""
+    return int(said("LLM_GATEWAY_BREAKER_THRESHOLD"))
+
+
+def breaker_seconds() -> float:
+    """Seconds for which a breaker stays open where the vendor states no time."""
+    return float(said("LLM_GATEWAY_BREAKER_SECONDS"))
 
 
 def max_output() -> float:
@@ -343,6 +361,24 @@ SETTINGS: tuple[Setting, ...] = (
         number(least=0),
         "60",
         "seconds that one prompt may spend waiting in all, the CLI's own retries included",
+    ),
+    Setting(
+        "LLM_GATEWAY_RETRIES",
+        whole(0),
+        "2",
+        "attempts after the first, where what failed may pass and nothing has run",
+    ),
+    Setting(
+        "LLM_GATEWAY_BREAKER_THRESHOLD",
+        whole(0),
+        "5",
+        "failed attempts in a row after which a provider is left alone; 0 leaves none alone",
+    ),
+    Setting(
+        "LLM_GATEWAY_BREAKER_SECONDS",
+        number(above=0),
+        "60",
+        "seconds for which it is left alone before one prompt tries it again",
     ),
     Setting(
         "LLM_GATEWAY_MAX_OUTPUT_MIB",

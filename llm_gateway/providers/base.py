@@ -103,6 +103,8 @@ class Provider(ABC):
     variables: ClassVar[VendorVariables] = VendorVariables()
     attachment_types: ClassVar[frozenset[str]] = frozenset()
     supports_schema: ClassVar[bool] = True
+    # The variable that names its configuration directory, and where that is without it.
+    config_place: ClassVar[tuple[str, str]] = ("", "")
     install_places: ClassVar[tuple[str, ...]] = ()
     streams_text: ClassVar[bool] = True
     chooses_session_id: ClassVar[bool] = True
@@ -135,6 +137,13 @@ class Provider(ABC):
     def environment_names(self, environ: Mapping[str, str]) -> VendorVariables:
         """Return which variables are the vendor's own for this user; ``variables`` for most."""
         return self.variables
+
+    def config_dir(self, env: Mapping[str, str]) -> str:
+        """Return where the CLI keeps its login and settings; empty where it has no such place."""
+        variable, place = self.config_place
+        home = env.get("HOME", os.path.expanduser("~"))
+        named = env.get(variable) or place.replace("~", home, 1)
+        return os.path.abspath(named) if named else ""
 
     def check(self, request: Request, access: Access) -> None:
         """Refuse what this CLI cannot be asked, before anything is spawned."""

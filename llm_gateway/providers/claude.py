@@ -146,6 +146,7 @@ class Claude(Provider):
     attachment_types = frozenset(
         {"image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "text/plain"}
     )
+    config_place = ("CLAUDE_CONFIG_DIR", "~/.claude")
     install_places = ("~/.claude/local", "~/.claude/bin")
     prompt_limit = 10 * MIB
     notes = {

@@ -99,6 +99,7 @@ class Codex(Provider):
     name = "codex"
     title = "Codex"
     command = "codex"
+    config_place = ("CODEX_HOME", "~/.codex")
     install = "npm install -g @openai/codex"
     login = "codex login, or set CODEX_API_KEY"
     levels = LEVELS

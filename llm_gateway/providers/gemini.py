@@ -147,6 +147,9 @@ class Gemini(Provider):
             own = gemini_policy.own_folders(os.environ)
             gemini_policy.refuse_env_file(o.cwd or os.getcwd(), own)
 
+    def config_dir(self, env: Mapping[str, str]) -> str:
+        return str(gemini_policy.own_folders(env)[0] / ".gemini")
+
     def plan(self, request: Request, launch: Launch) -> Invocation:
         o, trusted = request.options, bool(request.options.trust_workspace)
         attached = _attached(request.attachments, launch.files)

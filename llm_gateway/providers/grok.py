@@ -63,6 +63,7 @@ class Grok(Provider):
     name = "grok"
     title = TITLE
     command = "grok"
+    config_place = ("GROK_HOME", "~/.grok")
     install = "npm install -g @xai-official/grok"
     login = LOGIN
     levels = grok_rules.LEVELS
