@@ -25,10 +25,11 @@
     │   ├── EmptyReply          empty_reply
     │   ├── ProtocolError       protocol
     │   └── OutputLimit         output_limit
-    └── Stopped                 we ended the run
+    └── Stopped                 the run was ended, by us or with the process that ran it
         ├── TimedOut            timeout
         ├── IdleTimedOut        idle_timeout
-        └── Canceled            canceled
+        ├── Canceled            canceled
+        └── Orphaned            orphaned
 
 ``str(error)`` is one sentence or two for the person who reads it: what happened, the command that
 mends it and, where the vendor has a session that can be continued, its id at the end.
@@ -55,6 +56,7 @@ __all__ = [
     "ModelNotFound",
     "NetworkFailed",
     "NotStarted",
+    "Orphaned",
     "OutputLimit",
     "Overloaded",
     "PermissionDenied",
@@ -232,7 +234,7 @@ class OutputLimit(BadReply):
 
 
 class Stopped(GatewayError):
-    """The gateway ended the run."""
+    """The run was ended before its time."""
 
 
 class TimedOut(Stopped):
@@ -251,3 +253,9 @@ class Canceled(Stopped):
     """Whoever asked went away."""
 
     category = "canceled"
+
+
+class Orphaned(Stopped):
+    """The process that ran it is gone, and nobody knows how far it got."""
+
+    category = "orphaned"

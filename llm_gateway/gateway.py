@@ -1,228 +1,370 @@
 """The way of a prompt: the only file that knows the order.
 
-``ask`` starts a thread that owns the run: it plans, records, spawns, pumps and keeps the clock,
-whatever its reader does meanwhile. The reader iterates the run, or awaits it.
+    ask       a thread answers the request and its reader iterates the run, or awaits it
+    submit    a worker answers it; whoever wants the answer asks for it later
+    work      what the worker does
+    follow    waits for a job that is there already
+
+Session and access come first, then every check that needs no process, then the claim: one
+transaction says whether this request runs or has the answer of another one.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import shutil
-import tempfile
-import threading
 import time
-import weakref
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
-from . import process, sessions, settings
-from .channel import Channel
+from . import sessions, settings
+from .checks import check
+from .claiming import Claiming, joined_note
 from .errors import (
-    AuthFailed,
-    Canceled,
     CliError,
-    CliMissing,
     GatewayError,
-    IdleTimedOut,
     InvalidInput,
-    SessionLost,
+    NotStarted,
+    Orphaned,
     SpawnFailed,
-    TimedOut,
 )
-from .events import Done, Event, Notice, Reply, Text
+from .events import Reply
+from .execution import Execution, state_of
+from .follow import Withdrawn, followed
 from .ids import new_id
 from .policy.access import resolve_access
-from .policy.child_env import child_environment
 from .providers import provider_named
-from .providers.base import Launch
-from .providers.features import cached_version, remember_version
-from .providers.parsing import Parser
-from .request import Access, Invocation, Request, SessionPlan
-from .schema import check_schema
-from .store.recorder import open_recorder
+from .queueing import wait_for_place
+from .request import Access, Request, SessionPlan
+from .run import LIVE, Run
+from .spec import request_of
+from .store import jobs
+from .store.claims import Claim
+from .store.recorder import Recorder, open_recorder
 from .store.sessions import SessionRow
-from .watch import Watch
+from .worker_start import start_worker
 
-__all__ = ["Run", "ask"]
-
-_STATES: dict[type[GatewayError], str] = {
-    TimedOut: "timed_out",
-    IdleTimedOut: "timed_out",
-    Canceled: "canceled",
-}
-LIVE: weakref.WeakSet[Run] = weakref.WeakSet()
+__all__ = ["Run", "ask", "follow", "submit", "work"]
 
 
 def ask(request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
     """Start a request and return its run; nothing is spawned by the caller's own thread.
 
-    :param gone: asked now and then whether the reader went away without a word; given only by a
-        front end that owns the process, whose orphaned descendants the run then takes care of.
+    :param gone: as in ``Run``.
 
     Iterating the run (``for`` or ``async for``) yields events as they happen, ``Done`` last, and
     raises a ``GatewayError`` for everything that is no answer. Leaving the loop ends the child.
     """
+    return _started(Run(request, _answer, gone))
+
+
+def follow(job_id: str, request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
+    """Return a run that waits for a job of the recorder; leaving it does not end the job.
+
+    :param request: the request of the job, for what the reader shows of it.
+    """
+    run = Run(request, _follow_job, gone)
+    run.job_id = job_id
+    return _started(run)
+
+
+def submit(request: Request, say: Callable[[str], None]) -> Claim:
+    """Have a worker answer the request, and return at once; ``job_id`` is where the answer will be.
+
+    :param say: gets one line for the person, now and then.
+
+    ``outcome`` is ``ran`` or ``queued`` where a job was begun for it, else whose answer it gets.
+
+    :raises GatewayError: where it is refused; nothing was spawned then.
+    """
+    with ExitStack() as stack:
+        run = Run(request, _answer)
+        stack.callback(run.cancel.close)
+        return _Asking(run, stack, say=say).submitted()
+
+
+def work(job_id: str, *, gone: Callable[[], bool] | None = None) -> Run:
+    """Return the run of a job that waits for this process; it is its worker from now on."""
+    run = Run(Request(id=job_id, provider="", prompt=""), _work, gone)
+    run.job_id = job_id
+    return _started(run)
+
+
+def _started(run: Run) -> Run:
     try:
-        run = Run(request, gone)
         run.start()
     except (OSError, RuntimeError) as error:
         raise SpawnFailed(f"The system has no room for another run: {error}.") from error
     return run
 
 
-class Run:
-    """One request being answered; ``request.id`` and ``job_id`` name its rows in the recorder."""
+def _answer(run: Run, stack: ExitStack) -> Reply:
+    return _Asking(run, stack).answer()
 
-    def __init__(self, request: Request, gone: Callable[[], bool] | None = None) -> None:
-        self.request = request
-        self.gone = gone
-        self.job_id = new_id()
-        self.access = request.options.access or Access.READ
-        self.error: BaseException | None = None
-        self._said = False
-        self._channel = Channel()
-        self._cancel = process.Cancel()
-        self._thread = threading.Thread(target=self._main, name="llm-gateway", daemon=True)
-        self._running = threading.Lock()
-        LIVE.add(self)
 
-    def start(self) -> None:
-        self._running.acquire()
-        self._thread.start()
+def _follow_job(run: Run, stack: ExitStack) -> Reply:
+    recorder = open_recorder(run.say)
+    stack.callback(recorder.close)
+    if recorder.connection is None:
+        raise InvalidInput("The recorder is off, so there are no jobs (LLM_GATEWAY_LOGS_DB).")
+    run.outcome = "collected"
+    reply = followed(run, recorder.connection, run.job_id)
+    stack.callback(_deliver, run, recorder)
+    return reply
 
-    def __iter__(self) -> Generator[Event, None, None]:
-        try:
-            while (batch := self._channel.get()) is not None:
-                yield from batch
-        finally:
-            self.close()
 
-    async def __aiter__(self) -> AsyncGenerator[Event, None]:
-        try:
-            while (batch := await self._channel.aget()) is not None:
-                for event in batch:
-                    yield event
-        finally:
-            if self._running.locked():
-                import asyncio
+def _work(run: Run, stack: ExitStack) -> Reply:
+    recorder = open_recorder(run.say)
+    stack.callback(recorder.close)
+    conn = recorder.connection
+    spec = jobs.spec_of(conn, run.job_id) if conn is not None else None
+    if spec is None or not recorder.take(run.job_id):
+        raise Orphaned(f"Job {run.job_id} does not wait for a worker.")
+    run.request = request_of(spec)
+    run.access = run.request.options.access or Access.READ
+    return _Asking(run, stack, recorder=recorder, in_worker=True).worked()
 
-                # Taking a tree down may take seconds that other tasks should have.
-                await asyncio.to_thread(self.close)
 
-    def close(self) -> None:
-        """End the child if it still runs and wait until its tree is gone; again means at once."""
-        try:
-            self._end(now=False)
-        except KeyboardInterrupt:
-            self._end(now=True)
-            if self.gone is None:  # in llm's command, what closes the run is already on its way
-                raise
+def _deliver(run: Run, recorder: Recorder) -> None:
+    """Note that the answer has been received, once its reader has had all of it."""
+    if run.was_read():
+        recorder.write("delivered", job_id=run.job_id)
 
-    def _end(self, *, now: bool) -> None:
-        if not self._thread.is_alive():
-            return
-        self._cancel("canceled", now=now)
-        until = time.monotonic() + 10.0
-        while self._running.locked() and (seconds := until - time.monotonic()) > 0:
-            try:
-                # Not join(): CPython takes a thread for dead whose join was interrupted. Not an
-                # event: a signal's handler may wait here for what it interrupted the wait for.
-                if self._running.acquire(timeout=seconds):
-                    self._running.release()
-            except KeyboardInterrupt:
-                if not now:
-                    raise
 
-    # From here on everything runs in the thread of the run.
+class _Asking:
+    """One request on its way to an answer."""
 
-    def _main(self) -> None:
-        # What is released when the stack ends is not what the reader waits for.
-        with ExitStack() as stack:
-            stack.callback(self._running.release)
-            stack.callback(self._cancel.close)
-            try:
-                self._channel.put([Done(self._answer(stack))])
-            except BaseException as error:  # the reader is the one to see it
-                self.error = error
-            self._channel.close(self.error)
-
-    def _answer(self, stack: ExitStack) -> Reply:
-        self.provider = provider_named(self.request.provider)
-        self.recorder = open_recorder(self.say)
-        stack.callback(self.recorder.close)
+    def __init__(
+        self,
+        run: Run,
+        stack: ExitStack,
+        *,
+        recorder: Recorder | None = None,
+        say: Callable[[str], None] | None = None,
+        in_worker: bool = False,
+    ) -> None:
+        self.run, self.stack = run, stack
+        self.say = say or run.say
+        self.in_worker = in_worker
+        self.owns_process = in_worker or run.gone is not None
+        self.provider = provider_named(run.request.provider)
+        self.recorder = recorder or self._open()
         self.started = time.monotonic()
-        self.parser: Parser | None = None
+        self.executable = ""
+
+    @property
+    def request(self) -> Request:
+        return self.run.request
+
+    def _open(self) -> Recorder:
+        recorder = open_recorder(self.say)
+        self.stack.callback(recorder.close)
+        return recorder
+
+    def answer(self) -> Reply:
+        """The answer, whoever runs it."""
         for problem in settings.problems():
             self.say(problem)
+        durable = self._durable()
+        plan = self._ready(lock=not durable)
+        while True:
+            claiming = self._claiming(plan, "durable" if durable else "foreground")
+            claim = self._recorded(claiming.claim)
+            if claim is None:
+                self._begin()
+                return self._execution(claiming).reply(plan)
+            if claim.outcome in ("ran", "queued") and not durable:
+                return self._own(plan, claim, claiming)
+            if claim.outcome in ("ran", "queued"):
+                self._start_worker(claim)
+            try:
+                return self._followed(claim)
+            except Withdrawn:
+                self.run.job_id = new_id()
+                plan = sessions.again(plan)
+
+    def submitted(self) -> Claim:
+        """The claim of a request that a worker is to answer."""
+        if self.recorder.connection is None:
+            raise InvalidInput(
+                "A job needs the recorder, which is off; LLM_GATEWAY_LOGS_DB names its file."
+            )
+        plan = self._ready(lock=False)
+        claim = self._recorded(self._claiming(plan, "submitted").claim)
+        if claim is None:
+            raise CliError("The recorder could not take the job; llm gateway doctor says why.")
+        if claim.outcome in ("ran", "queued"):
+            self._start_worker(claim)
+        return claim
+
+    def worked(self) -> Reply:
+        """The answer of a job whose rows are there."""
+        execution = self._execution(None)
         try:
-            reply = self._recorded(stack)
+            plan = self._prepare(lock=True)
+            self._check()
         except GatewayError as error:
-            self._finish(None, error)
+            execution.finish(None, error)
+            raise
+        execution = self._execution(None)
+        self._wait_for_place(execution)
+        return execution.reply(plan)
+
+    def _durable(self) -> bool:
+        asked = self.request.options.durable
+        if not (settings.durable() if asked is None else asked):
+            return False
+        if self.recorder.connection is None:
+            self.say("the recorder is off, so this prompt runs here and ends with this command")
+            return False
+        return True
+
+    def _ready(self, *, lock: bool) -> SessionPlan:
+        """Everything that can be refused before anybody is asked; what is refused is recorded."""
+        try:
+            plan = self._prepare(lock=lock)
+            self._check()
+        except GatewayError as error:
+            self._denied(error)
             raise
         except Exception as error:
             failed = CliError(f"The gateway itself failed: {error!r}")
-            self._finish(None, failed)
+            self._denied(failed)
             raise failed from error
-        self._finish(reply, None)
+        return plan
+
+    def _recorded(self, claim: Callable[[], Claim | None]) -> Claim | None:
+        try:
+            return claim()
+        except NotStarted as error:
+            self._denied(error)
+            raise
+
+    def _denied(self, error: GatewayError) -> None:
+        """The row of a request for which nothing was run."""
+        self._begin()
+        self.recorder.finish(
+            self.request.id,
+            self.run.job_id,
+            state_of(error),
+            error_category=error.category,
+            error_message=str(error),
+            duration_ms=round((time.monotonic() - self.started) * 1000),
+        )
+
+    def _own(self, plan: SessionPlan, claim: Claim, claiming: Claiming) -> Reply:
+        execution = self._execution(claiming)
+        if claim.outcome == "queued":
+            self._wait_for_place(execution)
+        return execution.reply(plan)
+
+    def _execution(self, claiming: Claiming | None) -> Execution:
+        return Execution(
+            run=self.run,
+            request=self.request,
+            provider=self.provider,
+            executable=self.executable,
+            access=self.run.access,
+            recorder=self.recorder,
+            stack=self.stack,
+            looks=self._looks(claiming),
+            owns_process=self.owns_process,
+            in_worker=self.in_worker,
+        )
+
+    def _looks(self, claiming: Claiming | None) -> bool:
+        """Whether the answer may be reused: a worker's job holds a key whenever that is so."""
+        holds = claiming.key if claiming is not None else settings.dedup_window()
+        return bool(holds) and self.run.access is Access.READ and self.request.keep_bodies
+
+    def _claiming(self, plan: SessionPlan, kind: str) -> Claiming:
+        return Claiming(
+            self.run, self.recorder, self.provider, self.executable, self.run.access, plan, kind
+        )
+
+    def _wait_for_place(self, execution: Execution) -> None:
+        try:
+            wait_for_place(self.run, self.recorder, self.say)
+        except GatewayError as error:
+            execution.finish(None, error)
+            raise
+
+    def _start_worker(self, claim: Claim) -> None:
+        try:
+            start_worker(claim.job_id)
+        except OSError as error:
+            failed = SpawnFailed(f"The job's worker could not be started: {error}.")
+            self._execution(None).finish(None, failed)
+            raise failed from error
+
+    def _followed(self, claim: Claim) -> Reply:
+        conn = self.recorder.connection
+        assert conn is not None
+        ours = claim.outcome in ("ran", "queued")
+        self.run.job_id = claim.job_id
+        self.run.outcome = "ran" if ours else claim.outcome
+        self.say(joined_note(conn, claim))
+        try:
+            reply = followed(self.run, conn, claim.job_id)
+        except GatewayError as error:
+            self._withdraw(error, claim)
+            raise
+        self.stack.callback(_deliver, self.run, self.recorder)
         return reply
 
-    def _recorded(self, stack: ExitStack) -> Reply:
-        try:
-            plan = self._prepare(stack)
-        finally:
-            self._begin()
-        self._check()
-        try:
-            return self._attempt(1, plan, stack)
-        except SessionLost as lost:
-            if plan.kind != "resume" or self.request.options.session_id or self._something_ran():
-                raise
-            self.say(f"{lost.message} The transcript of this conversation starts a new session.")
-        return self._attempt(2, sessions.replayed(self.request, self.provider), stack)
+    def _withdraw(self, error: GatewayError, claim: Claim) -> None:
+        """The asker does not wait any more; a durable job ends with the last of them."""
+        conn = self.recorder.connection
+        if conn is None:
+            return
+        interrupted = bool(self.run.cancel.reason)
+        last = not jobs.others_wait(conn, claim.job_id, self.request.id)
+        if interrupted and claim.job["kind"] == "durable" and last:
+            self.recorder.write("cancel", job_id=claim.job_id)
+        self.recorder.write(
+            "withdraw",
+            request_id=self.request.id,
+            category=error.category,
+            message=str(error),
+            status=state_of(error),
+        )
 
-    def _prepare(self, stack: ExitStack) -> SessionPlan:
-        choice = self._session(stack)
+    def _prepare(self, *, lock: bool) -> SessionPlan:
+        choice = self._session(lock)
         options, inherited = sessions.inherit(self.request.options, choice.last)
         cwd = os.path.abspath(os.path.expanduser(options.cwd)) if options.cwd else _here()
         dirs = options.add_dirs and tuple(os.path.expanduser(d) for d in options.add_dirs)
-        self.request = replace(self.request, options=replace(options, cwd=cwd, add_dirs=dirs))
-        self.access = resolve_access(self.request.options.access, inherited, os.environ)
+        self.run.request = replace(self.request, options=replace(options, cwd=cwd, add_dirs=dirs))
+        self.run.access = resolve_access(self.request.options.access, inherited, os.environ)
         return choice.plan
 
     def _begin(self) -> None:
         o = self.request.options
         self.recorder.begin(
             self.request,
-            self.job_id,
+            self.run.job_id,
             model=o.model,
-            access=self.access,
+            access=self.run.access,
             cwd=o.cwd,
             add_dirs=o.add_dirs or (),
         )
 
     def _check(self) -> None:
-        settings.check()
-        self._check_directories()
-        self._check_prompt()
-        self._check_attachments()
-        self.provider.check(self.request, self.access)
-        self.executable = self._find()
+        self.executable = check(self.request, self.provider, self.run.access)
 
-    def _session(self, stack: ExitStack) -> sessions.Choice:
+    def _session(self, lock: bool) -> sessions.Choice:
         def known(session_id: str) -> SessionRow | None:
             return self.recorder.session(self.request.provider, session_id)
 
         choice = sessions.choose(self.request, self.provider, known)
-        if choice.plan.kind == "resume":
-            held = stack.enter_context(
+        if choice.plan.kind == "resume" and lock:
+            held = self.stack.enter_context(
                 sessions.exclusive(
                     choice.plan.session_id,
                     settings.home(),
                     self.say,
-                    lambda: bool(self._cancel.reason),
+                    lambda: bool(self.run.cancel.reason),
                 )
             )
             if held:
@@ -233,165 +375,12 @@ class Run:
             self.say(choice.note)
         return choice
 
-    def _check_directories(self) -> None:
-        cwd = self.request.options.cwd
-        if not cwd or not os.path.isdir(cwd):
-            raise InvalidInput(f"The directory {cwd or '.'} does not exist (any more).")
-        for folder in self.request.options.add_dirs or ():
-            if not os.path.isdir(os.path.join(cwd, folder)):
-                raise InvalidInput(f"The directory {folder} (add_dirs) does not exist.")
-
-    def _check_prompt(self) -> None:
-        prompt, limit = self.request.prompt, self.provider.prompt_limit
-        if not prompt.strip() and not self.request.attachments:
-            raise InvalidInput("The prompt is empty.")
-        if "\0" in prompt:
-            raise InvalidInput("The prompt has a NUL character, which no CLI takes.")
-        try:
-            size = len(prompt.encode())
-        except UnicodeEncodeError:
-            raise InvalidInput(
-                "The prompt is not valid text: it has half a surrogate pair."
-            ) from None
-        if limit is not None and size > limit:
-            raise InvalidInput(
-                f"The prompt has {size:,} bytes; {self.provider.title} takes at most {limit:,}."
-            )
-
-    def _check_attachments(self) -> None:
-        for attachment in self.request.attachments:
-            if attachment.path is not None and not os.path.isfile(attachment.path):
-                raise InvalidInput(f"The attachment {attachment.path} is not a file.")
-
-    def _find(self) -> str:
-        override = settings.cli_override(self.provider.name)
-        found = self.provider.find_executable(os.environ, override)
-        if found:
-            return found
-        missing = f"{self.provider.command} is not on PATH"
-        if override:
-            variable = f"LLM_GATEWAY_{self.provider.name.upper()}_CLI"
-            missing = f"{override!r} ({variable}) cannot be run"
-        raise CliMissing(
-            f"{self.provider.title} was not found: {missing}. "
-            f"Install it with: {self.provider.install}"
-        )
-
-    def _attempt(self, number: int, plan: SessionPlan, stack: ExitStack) -> Reply:
-        if self._cancel.reason:
-            raise Canceled("The prompt was interrupted before it began.")
-        invocation = self._invocation(plan, stack)
-        watch = Watch(self, invocation, number)
-        self.parser = watch.parser
-        try:
-            ended = process.run(
-                invocation,
-                watch,
-                self._cancel,
-                timeout=self.request.options.timeout,
-                adopt=self.gone is not None,
-            )
-            reply = watch.finish(ended)
-            check_schema(reply, self.request.schema)
-        except GatewayError as error:
-            if isinstance(error, AuthFailed) and invocation.withheld:
-                error.message += " " + _withheld(invocation.withheld)
-            watch.record_end(error)
-            raise
-        watch.record_end(None)
-        self._note_version(reply)
-        return reply
-
-    def _invocation(self, plan: SessionPlan, stack: ExitStack) -> Invocation:
-        try:
-            return self._planned(plan, stack)
-        except OSError as error:
-            raise SpawnFailed(
-                f"The temporary files of the run could not be written: {error.strerror or error}."
-            ) from error
-
-    def _planned(self, plan: SessionPlan, stack: ExitStack) -> Invocation:
-        files = Path(tempfile.mkdtemp(prefix="llm-gateway-"))
-        stack.callback(shutil.rmtree, files, ignore_errors=True)
-        names = self.provider.environment_names(os.environ)
-        env, withheld = child_environment(os.environ, names, self.access, settings.pass_env())
-        env[process.RUN_MARK] = self.job_id
-        launch = Launch(
-            executable=self.executable,
-            env=env,
-            environ=os.environ,
-            cwd=self.request.options.cwd or "",
-            access=self.access,
-            session=plan,
-            files=files,
-            state=settings.home(),
-        )
-        return replace(self.provider.plan(self.request, launch), withheld=withheld)
-
-    def _something_ran(self) -> bool:
-        ran = self.parser is not None and (self.parser.tools_run or self.parser.tools_open)
-        return self._said or bool(ran)
-
-    def _note_version(self, reply: Reply) -> None:
-        if reply.cli_version:
-            remember_version(self.executable, settings.home(), reply.cli_version)
-        else:
-            reply.cli_version = cached_version(self.executable, settings.home())
-
-    def saw_session(self, session_id: str, plan: SessionPlan) -> None:
-        """Keep a session from the moment at which the CLI names it."""
-        o = self.request.options
-        self.recorder.session_seen(
-            self.provider.name,
-            session_id,
-            thread_id=self.request.thread_id,
-            cwd=o.cwd,
-            model=o.model,
-            access=self.access,
-            add_dirs=o.add_dirs,
-            parent_session_id=plan.session_id if plan.kind == "fork" else None,
-        )
-
-    def _finish(self, reply: Reply | None, error: GatewayError | None) -> None:
-        so_far = self._so_far()
-        self.recorder.finish(
-            self.request.id,
-            self.job_id,
-            _STATES.get(type(error), "failed") if error else "completed",
-            reply=reply or so_far,
-            error_category=error.category if error else None,
-            error_message=str(error) if error else None,
-            duration_ms=round((time.monotonic() - self.started) * 1000),
-            usage_totals=so_far.facts.get("usage_totals") if so_far else None,
-        )
-
-    def _so_far(self) -> Reply | None:
-        try:
-            return self.parser.reply() if self.parser is not None else None
-        except Exception:  # a parser that failed must not keep the row from ending
-            return None
-
-    def say(self, text: str) -> None:
-        """One line for the person that waits."""
-        self._channel.put([Notice("warning", text)])
-
-    def deliver(self, events: list[Event], weight: int) -> None:
-        self._said = self._said or any(type(event) is Text for event in events)
-        self._channel.put(events, weight)
-
 
 def _here() -> str:
     try:
         return os.getcwd()
     except OSError:
         return ""
-
-
-def _withheld(names: tuple[str, ...]) -> str:
-    return (
-        f"Not passed on to it: {', '.join(names)}; "
-        "name what it needs in LLM_GATEWAY_PASS_ENV (comma-separated)."
-    )
 
 
 @atexit.register

@@ -13,7 +13,7 @@ from llm.parts import AttachmentPart, StreamEvent, TextPart, ToolResultPart
 
 from . import foreground
 from .errors import Canceled, GatewayError
-from .events import Done, Event, Notice, Reasoning, Reply, Text, ToolCall, ToolResult
+from .events import Done, Event, Notice, Reasoning, Reply, Text, ToolCall, ToolResult, Usage
 from .gateway import Run, ask
 from .ids import new_id
 from .options import options_class, options_of
@@ -281,6 +281,7 @@ def _session_metadata(run: Run, reply: Reply) -> dict[str, Any]:
     o = run.request.options
     known = {
         "session_id": reply.session_id,
+        "shared": True if run.outcome in ("joined", "reused") else None,
         "turn": run.request.turn_id,
         "message": reply.facts.get("message"),
         "cwd": o.cwd,
@@ -296,7 +297,7 @@ def _session_metadata(run: Run, reply: Reply) -> dict[str, Any]:
 
 def _tell_response(response: Any, run: Run, reply: Reply) -> None:
     """Fill in what ``llm logs`` shows: usage, resolved model and ``response_json``."""
-    u = reply.usage
+    u = Usage() if run.outcome in ("joined", "reused") else reply.usage
     details = {"cache_read": u.cache_read, "cache_write": u.cache_write, "reasoning": u.reasoning}
     details = {name: count for name, count in details.items() if count}
     response.set_usage(input=u.input, output=u.output, details=details or None)
@@ -317,7 +318,14 @@ def _tell_response(response: Any, run: Run, reply: Reply) -> None:
         "usage": {"input": u.input, "output": u.output, **details},
         "cost_usd": u.cost_usd,
         "cost_basis": u.cost_basis,
+        **_whose(run),
     }
+
+
+def _whose(run: Run) -> dict[str, str]:
+    """The job that answered, where it was somebody else's; its tokens are counted there."""
+    names = {"joined": "joined", "collected": "collected", "reused": "reused_from"}
+    return {names[run.outcome]: run.job_id} if run.outcome in names else {}
 
 
 def _refusals(count: int, access: Access) -> str:

@@ -18,6 +18,7 @@ from typing import IO, Protocol
 
 from . import proctree
 from .errors import CliMissing, SpawnFailed
+from .leash import Leash
 from .request import Invocation
 
 __all__ = ["RUN_MARK", "Cancel", "Ended", "Watcher", "run", "spawn"]
@@ -180,6 +181,7 @@ class _Run:
         self.exited_at: float | None = None
         self.end_seen_at: float | None = None
         self.pidfd: int | None = None
+        self.leash: Leash | None = None
         self.adopt = adopt
         self.selector = _selector()
         try:
@@ -208,10 +210,16 @@ class _Run:
         self._write_stdin()
         if self.todo:
             self.selector.register(stdin, selectors.EVENT_WRITE, self._write_stdin)
+        with suppress(OSError):
+            self.leash = Leash(self.pid)
+            RUNNING.add(self.leash.pid or 0)
 
     def __exit__(self, *_: object) -> None:
         if not self._exited():
             self._kill_tree()
+        if self.leash is not None:
+            self.leash.release()
+            RUNNING.discard(self.leash.pid or 0)
         for pipe in self._pipes():
             with suppress(OSError):
                 pipe.close()
@@ -316,7 +324,7 @@ class _Run:
         if self.pidfd is None or self.stopping is not None or self.exited_at is not None:
             return TICK
         busy = now - self.heard < 0.3
-        limits = [self.deadline, self._idle_deadline(), now + (0.1 if busy else 1.0)]
+        limits = [self.deadline, self._idle_deadline(), now + (0.05 if busy else 0.5)]
         if self.end_seen_at is not None:
             limits.append(self.end_seen_at + LINGER_AFTER_END)
         return max(0.0, min(limit for limit in limits if limit is not None) - now)

@@ -23,7 +23,17 @@ from .providers.base import Provider
 from .request import Access, Options, Request, SessionPlan, Turn
 from .store.sessions import SessionRow
 
-__all__ = ["Choice", "choose", "exclusive", "inherit", "is_session_id", "left", "replayed"]
+__all__ = [
+    "Choice",
+    "again",
+    "choose",
+    "exclusive",
+    "inherit",
+    "is_session_id",
+    "left",
+    "replayed",
+    "turn_of",
+]
 
 LOCK_WAIT = 60.0
 LONGEST_ID = 256
@@ -96,6 +106,9 @@ def _continued(request: Request, provider: Provider, at: int, known: Lookup) -> 
     # The answer's own word wins; the running sums are the session's, failed turns included.
     sums = {k: v for k, v in _known(row).items() if k in ("cost_total_usd", "usage_totals")}
     last = {**_known(row), **told, **sums}
+    if told.get("shared"):
+        choice = Choice(_resumed(session_id, (), last), last)
+        return left(choice, request, provider, "belongs to whoever asked first")
     if row is not None and row.last_turn_id not in (None, told.get("turn")):
         return left(Choice(_resumed(session_id, (), last), last), request, provider, "has gone on")
     cwd = request.options.cwd
@@ -163,6 +176,20 @@ def inherit(options: Options, last: Mapping[str, Any] | None) -> tuple[Options, 
     )
     access = last.get("access")
     return filled, Access(access) if access else None
+
+
+def again(plan: SessionPlan) -> SessionPlan:
+    """Return the plan for another attempt: the CLI may have kept the first one's id."""
+    return plan if plan.new_id is None else replace(plan, new_id=str(uuid.uuid4()))
+
+
+def turn_of(request: Request, plan: SessionPlan) -> str:
+    """Return what tells this turn of a session from any other; empty for a new session."""
+    if plan.kind != "resume":
+        return ""
+    at = _last_answer(request.history)
+    told = request.history[at].session or {} if at is not None else {}
+    return f"{plan.session_id} {told.get('turn', '')}"
 
 
 @contextmanager

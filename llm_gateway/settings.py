@@ -26,10 +26,13 @@ __all__ = [
     "check",
     "cli_override",
     "config_file",
+    "dedup_window",
+    "durable",
     "effective",
     "every",
     "home",
     "job_retention_days",
+    "limits",
     "log_retention_days",
     "logs_db",
     "logs_db_is_named",
@@ -38,6 +41,7 @@ __all__ = [
     "problems",
     "retries",
     "retry_wait",
+    "reuse",
     "said",
     "setting",
 ]
@@ -154,6 +158,30 @@ def pass_env() -> tuple[str, ...]:
 def cli_override(provider: str) -> str | None:
     """The executable that the user chose for this provider."""
     return os.path.expanduser(said("LLM_GATEWAY_<PROVIDER>_CLI", provider)) or None
+
+
+def dedup_window() -> float:
+    """Seconds for which an answer stands in for the same prompt; 0 switches deduplication off."""
+    return float(said("LLM_GATEWAY_DEDUP_WINDOW_MS")) / 1000
+
+
+def reuse() -> bool:
+    """Whether foreground prompts take answers that somebody has had."""
+    return said("LLM_GATEWAY_REUSE") == "1"
+
+
+def durable() -> bool:
+    """Whether foreground prompts run as jobs that outlive their command."""
+    return said("LLM_GATEWAY_DURABLE") == "1"
+
+
+def limits() -> tuple[int, int, int]:
+    """How many jobs run in all, how many of one provider, and how many wait."""
+    return (
+        int(said("LLM_GATEWAY_MAX_JOBS")),
+        int(said("LLM_GATEWAY_MAX_JOBS_PER_PROVIDER")),
+        int(said("LLM_GATEWAY_MAX_QUEUE")),
+    )
 
 
 def job_retention_days() -> float:
@@ -400,6 +428,42 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "names of further variables that the CLI gets, comma-separated",
         partly=True,
+    ),
+    Setting(
+        "LLM_GATEWAY_DEDUP_WINDOW_MS",
+        number(least=0),
+        "3600000",
+        "milliseconds for which an answer stands in for the same prompt; 0 switches that off",
+    ),
+    Setting(
+        "LLM_GATEWAY_REUSE",
+        SWITCH,
+        "0",
+        "1 lets foreground prompts take an answer that somebody has had, as -o reuse 1",
+    ),
+    Setting(
+        "LLM_GATEWAY_DURABLE",
+        SWITCH,
+        "0",
+        "1 runs foreground prompts as jobs that outlive their command, as -o durable 1",
+    ),
+    Setting(
+        "LLM_GATEWAY_MAX_JOBS",
+        whole(1),
+        "32",
+        "jobs that run at the same time",
+    ),
+    Setting(
+        "LLM_GATEWAY_MAX_JOBS_PER_PROVIDER",
+        whole(1),
+        "16",
+        "jobs of one provider that run at the same time",
+    ),
+    Setting(
+        "LLM_GATEWAY_MAX_QUEUE",
+        whole(0),
+        "128",
+        "jobs that wait for a place; one more is refused",
     ),
     Setting(
         "LLM_GATEWAY_JOB_RETENTION_DAYS",

@@ -17,13 +17,13 @@ from .errors import (
     TimedOut,
     Transient,
 )
-from .events import Event, Notice, Reasoning, Reply, Session, Text
+from .events import Done, Event, Notice, Reasoning, Reply, Session, Text
 from .providers.parsing import Exit
 from .request import Invocation
 from .sessions import is_session_id
 
 if TYPE_CHECKING:
-    from .gateway import Run
+    from .execution import Execution
 
 __all__ = ["Watch", "coalesced"]
 
@@ -35,16 +35,16 @@ UNTOLD_WAIT_GRACE = 120.0
 class Watch:
     """The watcher of one attempt; it lives in the run's thread."""
 
-    def __init__(self, run: Run, invocation: Invocation, attempt: int) -> None:
-        self.run, self.invocation, self.attempt = run, invocation, attempt
-        self.parser = run.provider.parser(run.request, invocation)
+    def __init__(self, job: Execution, invocation: Invocation, attempt: int) -> None:
+        self.job, self.invocation, self.attempt = job, invocation, attempt
+        self.parser = job.provider.parser(job.request, invocation)
         self.error: GatewayError | None = None
         self.exit = Exit(None)
         self.waited = 0.0
         self.elsewhere = False  # it answers in another session, which is nobody's answer
         self.printed, self.most = 0, settings.max_output()
         self.begun = time.monotonic()
-        wait = run.request.options.retry_wait
+        wait = job.request.options.retry_wait
         self.retry_wait = settings.retry_wait() if wait is None else wait
 
     @property
@@ -57,18 +57,19 @@ class Watch:
 
     @property
     def idle_limit(self) -> float | None:
-        if self.run.request.options.idle_timeout is not None:
-            return self.run.request.options.idle_timeout
+        if self.job.request.options.idle_timeout is not None:
+            return self.job.request.options.idle_timeout
         if self.parser.waiting:
             return self.retry_wait + UNTOLD_WAIT_GRACE
-        provider = self.run.provider
+        provider = self.job.provider
         return provider.tool_idle_timeout if self.parser.tools_open else provider.idle_timeout
 
     def started(self, pid: int, start_time: int | None) -> None:
         i = self.invocation
-        self.run.recorder.attempt_started(
-            self.run.job_id, self.attempt, list(i.argv), sorted(i.env), i.cwd, pid, start_time
+        self.job.recorder.attempt_started(
+            self.job.job_id, self.attempt, list(i.argv), sorted(i.env), i.cwd, pid, start_time
         )
+        self.job.look()
 
     def stdout(self, data: bytes) -> None:
         if isinstance(self.error, OutputLimit):
@@ -77,7 +78,7 @@ class Watch:
         try:
             if self.printed > self.most:
                 raise OutputLimit(
-                    f"{self.run.provider.title} printed more than {self.most / MIB:g} MiB and was "
+                    f"{self.job.provider.title} printed more than {self.most / MIB:g} MiB and was "
                     "stopped; allow more with LLM_GATEWAY_MAX_OUTPUT_MIB."
                 )
             self._take(self.parser.feed(data), len(data))
@@ -89,10 +90,12 @@ class Watch:
             self._take(events, len(data))
 
     def tick(self) -> None:
-        self.run.recorder.tick()
-        if self.run.gone is not None and self.run.gone():
-            title = self.run.provider.title
+        self.job.recorder.tick()
+        run, title = self.job.run, self.job.provider.title
+        if run.gone is not None and run.gone():
             self._stop(Canceled(f"{title} was stopped: whoever read the answer went away."))
+        if self.job.recorder.cancel_requested(self.job.job_id):
+            self._stop(Canceled(f"{title} was stopped: job {self.job.job_id} was canceled."))
 
     def finish(self, ended: process.Ended) -> Reply:
         """Return the reply of a run that is over, or raise why there is none."""
@@ -110,9 +113,14 @@ class Watch:
         reply.messages = [printable(message) for message in reply.messages]
         return reply
 
+    def record_done(self, reply: Reply) -> None:
+        """The last of its events, which is what a reply is made of again."""
+        self.job.recorder.events(self.job.job_id, self.attempt, [(self._ms(), Done(reply))])
+        self.record_end(None)
+
     def record_end(self, error: GatewayError | None) -> None:
-        self.run.recorder.attempt_ended(
-            self.run.job_id,
+        self.job.recorder.attempt_ended(
+            self.job.job_id,
             self.attempt,
             exit_code=self.exit.code,
             signal=self.exit.signal,
@@ -129,21 +137,24 @@ class Watch:
                 self._count_wait(event)
         batch = coalesced(events)
         if batch and not self.elsewhere:
-            ms = round((time.monotonic() - self.begun) * 1000)
-            self.run.recorder.events(self.run.job_id, self.attempt, [(ms, e) for e in batch])
-            self.run.deliver(batch, weight)
+            ms = self._ms()
+            self.job.recorder.events(self.job.job_id, self.attempt, [(ms, e) for e in batch])
+            self.job.run.deliver(batch, weight)
+
+    def _ms(self) -> int:
+        return round((time.monotonic() - self.begun) * 1000)
 
     def _check_session(self, event: Session) -> None:
-        expected, title = self.invocation.session.expected_id, self.run.provider.title
+        expected, title = self.invocation.session.expected_id, self.job.provider.title
         if expected is not None and event.session_id != expected:
             self.elsewhere, self.parser.session_id = True, None
             self._stop(SessionLost(f"{title} no longer has session {expected}."))
         elif not is_session_id(event.session_id):
-            self.run.say(
+            self.job.run.say(
                 f"{title} named a session that cannot be continued: {event.session_id!r:.80}"
             )
         else:
-            self.run.saw_session(event.session_id, self.invocation.session)
+            self.job.saw_session(event.session_id, self.invocation.session)
 
     def _count_wait(self, notice: Notice) -> None:
         self.waited += notice.seconds or 0.0
@@ -159,15 +170,15 @@ class Watch:
             )
 
     def _remedy(self, kind: type[GatewayError]) -> str:
-        return f"Log in with: {self.run.provider.login}" if kind is AuthFailed else ""
+        return f"Log in with: {self.job.provider.login}" if kind is AuthFailed else ""
 
     def _stop(self, error: GatewayError) -> None:
         self.error = self.error or error
 
     def _why_stopped(self, reason: str | None) -> GatewayError | None:
-        title = self.run.provider.title
+        title = self.job.provider.title
         if reason == "timeout":
-            seconds = self.run.request.options.timeout
+            seconds = self.job.request.options.timeout
             return TimedOut(
                 f"{title} was stopped after {seconds:g} s; allow more with -o timeout SECONDS."
             )

@@ -11,11 +11,29 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from llm_gateway.store import search, sessions
+from llm_gateway.store.text import now
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
 
 _LIVE = "status IN ('queued', 'running')"
 _STDERR_CHARS = 65_536
+_OF_JOB = ("status", "finished_at", "error_category", "error_message", "exit_code")
+_LIKE_THE_FIRST = """
+UPDATE request_rows SET (model, resolved_model, session_id, stop_reason, cli_version,
+    response_chars, tools_run, refused_actions, duration_ms) = (
+        SELECT f.model, f.resolved_model, f.session_id, f.stop_reason, f.cli_version,
+            f.response_chars, f.tools_run, f.refused_actions,
+            round((julianday(request_rows.finished_at) - julianday(request_rows.datetime_utc))
+                * 86400000)
+        FROM job_rows j JOIN request_rows f ON f.id = j.request_id WHERE j.id = :job)
+WHERE id = :id
+"""
+_ITS_BODY = """
+UPDATE bodies SET (response, messages) = (
+    SELECT b.response, b.messages FROM job_rows j JOIN bodies b ON b.id = j.body_id
+    WHERE j.id = :job)
+WHERE id = :id
+"""
 
 
 def begin(
@@ -25,10 +43,10 @@ def begin(
     body: Mapping[str, Any] | None,
 ) -> None:
     """Request, body and job are there before anything is spawned."""
-    _insert(conn, "request_rows", request)
-    _insert(conn, "job_rows", job)
+    insert(conn, "request_rows", request)
+    insert(conn, "job_rows", job)
     if body is not None:
-        _insert(conn, "bodies", body)
+        insert(conn, "bodies", body)
 
 
 def attempt_started(conn: sqlite3.Connection, attempt: Mapping[str, Any], args_json: str) -> None:
@@ -60,7 +78,7 @@ def attempt_ended(
     conn: sqlite3.Connection, job_id: str, n: int, values: Mapping[str, Any], stderr: str | None
 ) -> None:
     """How an attempt ended, once; its stderr goes after that of earlier attempts."""
-    ended = _update(
+    ended = update(
         conn, "attempts", values, "job_id = ? AND n = ? AND ended_at IS NULL", (job_id, n)
     )
     if ended and stderr:
@@ -85,8 +103,11 @@ def finish(
 ) -> None:
     """The end state of request, body, session and job, once: a terminal state never changes."""
     if job_id is not None:
-        _update(conn, "job_rows", job, f"id = ? AND {_LIVE}", (job_id,))
-    if not _update(conn, "request_rows", request, f"id = ? AND {_LIVE}", (request_id,)):
+        ended = {**job, "spec_json": None}
+        if not update(conn, "job_rows", ended, f"id = ? AND {_LIVE}", (job_id,)):
+            return
+    asked = update(conn, "request_rows", request, f"id = ? AND {_LIVE}", (request_id,))
+    if not asked and job_id is None:
         return
     if body is not None:
         conn.execute(
@@ -102,6 +123,96 @@ def finish(
         if not whole:
             known.pop("last_turn_id")
         sessions.seen(conn, {**known, **session}, turn=whole)
+    if job_id is not None and request["status"] != "canceled":
+        close_requests(conn, job_id, job)  # who joined a canceled job may run it again
+
+
+def close_requests(conn: sqlite3.Connection, job_id: str, ended: Mapping[str, Any]) -> None:
+    """End those who still wait for a job as it ended; tokens and cost stay with its first asker."""
+    waiting = conn.execute(
+        f"SELECT id FROM request_rows WHERE job_id = ? AND {_LIVE}", (job_id,)
+    ).fetchall()
+    for (request_id,) in waiting:
+        answered(conn, request_id, job_id, ended)
+
+
+def answered(
+    conn: sqlite3.Connection,
+    request_id: str,
+    job_id: str,
+    ended: Mapping[str, Any] | None = None,
+) -> None:
+    """Give a request the answer of a job that another one asked for.
+
+    :param ended: how the job ended; None for well, some time ago.
+    """
+    said = ended or {"status": "completed", "finished_at": now()}
+    known = {name: said.get(name) for name in _OF_JOB if name in said}
+    update(conn, "request_rows", known, f"id = ? AND {_LIVE}", (request_id,))
+    conn.execute(_LIKE_THE_FIRST, {"id": request_id, "job": job_id})
+    conn.execute(_ITS_BODY, {"id": request_id, "job": job_id})
+
+
+def withdraw(
+    conn: sqlite3.Connection,
+    request_id: str,
+    category: str,
+    message: str,
+    status: str,
+    joined: bool = False,
+) -> None:
+    """An asker does not wait any more; a job that goes on keeps the row of its first asker.
+
+    :param joined: whatever it was, its row is to end.
+    """
+    ended: dict[str, Any] = {
+        "status": status,
+        "finished_at": now(),
+        "error_category": category,
+        "error_message": message,
+    }
+    first = conn.execute("SELECT 1 FROM job_rows WHERE request_id = ?", (request_id,)).fetchone()
+    if first and not joined:
+        ended = {"asker": None}
+    update(conn, "request_rows", ended, f"id = ? AND {_LIVE}", (request_id,))
+
+
+def cancel(conn: sqlite3.Connection, job_id: str) -> None:
+    """Ask the owner of a job to end it."""
+    conn.execute(
+        "UPDATE job_rows SET cancel_requested_at = coalesce(cancel_requested_at, ?)"
+        f" WHERE id = ? AND {_LIVE}",
+        (now(), job_id),
+    )
+
+
+def delivered(conn: sqlite3.Connection, job_id: str) -> None:
+    """Somebody has the whole answer; what was not to be kept goes."""
+    changed = conn.execute(
+        "UPDATE job_rows SET delivered_at = ?"
+        " WHERE id = ? AND status = 'completed' AND delivered_at IS NULL",
+        (now(), job_id),
+    ).rowcount
+    kept = conn.execute("SELECT keep_bodies FROM job_rows WHERE id = ?", (job_id,)).fetchone()
+    if changed and not kept[0]:
+        forget(conn, job_id)
+
+
+def forget(conn: sqlite3.Connection, job_id: str) -> None:
+    """Take out what a job said and was asked, where nobody who waits or keeps needs it."""
+    others = conn.execute(
+        f"SELECT 1 FROM request_rows WHERE job_id = ? AND (keep_bodies OR {_LIVE})", (job_id,)
+    ).fetchone()
+    if others:
+        return
+    body = conn.execute("SELECT body_id FROM job_rows WHERE id = ?", (job_id,)).fetchone()
+    if body and body[0]:
+        search.forget(conn, body[0], again=False)
+    conn.execute(
+        "DELETE FROM bodies WHERE id = (SELECT body_id FROM job_rows WHERE id = ?)", (job_id,)
+    )
+    conn.execute("DELETE FROM events WHERE job_id = ?", (job_id,))
+    conn.execute("UPDATE job_rows SET body_id = NULL WHERE id = ?", (job_id,))
 
 
 def session_seen(conn: sqlite3.Connection, session: dict[str, Any]) -> None:
@@ -112,7 +223,7 @@ def session_seen(conn: sqlite3.Connection, session: dict[str, Any]) -> None:
 def heartbeat(conn: sqlite3.Connection, job_id: str, at: str, until: str) -> None:
     """The owner is alive."""
     conn.execute(
-        "UPDATE job_rows SET heartbeat_at = ?, lease_until = ? WHERE id = ? AND status = 'running'",
+        f"UPDATE job_rows SET heartbeat_at = ?, lease_until = ? WHERE id = ? AND {_LIVE}",
         (at, until, job_id),
     )
 
@@ -127,11 +238,14 @@ OPERATIONS: dict[str, Callable[..., None]] = {
         finish,
         session_seen,
         heartbeat,
+        withdraw,
+        cancel,
+        delivered,
     )
 }
 
 
-def _insert(conn: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
+def insert(conn: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
     conn.execute(
         f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
         tuple(row.values()),
@@ -145,7 +259,7 @@ def _unsearched(conn: sqlite3.Connection, job_id: str) -> None:
         search.forget(conn, body[0])
 
 
-def _update(
+def update(
     conn: sqlite3.Connection,
     table: str,
     values: Mapping[str, Any],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ..proctree import start_time
 
-__all__ = ["Owner", "this_process"]
+__all__ = ["Owner", "lives", "of_row", "of_text", "this_process"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,51 @@ class Owner:
     pid: int
     pid_start: int | None
 
+    @property
+    def text(self) -> str:
+        """One string that ``of_text`` reads."""
+        parts = (self.host, self.boot_id, self.pid_ns, self.pid, self.pid_start)
+        return "|".join("" if part is None else str(part) for part in parts)
+
 
 def this_process() -> Owner:
     """The process that asks."""
     return Owner(os.uname().nodename, _boot_id(), _pid_ns(), os.getpid(), start_time(os.getpid()))
+
+
+def of_row(row: Mapping[str, Any]) -> Owner | None:
+    """The owner that a job's row names; None where nobody has taken the job yet."""
+    if row["owner_pid"] is None:
+        return None
+    return Owner(
+        row["owner_host"] or "",
+        row["owner_boot_id"],
+        row["owner_pid_ns"],
+        row["owner_pid"],
+        row["owner_pid_start"],
+    )
+
+
+def of_text(text: str | None) -> Owner | None:
+    """The process that ``text`` names; None where it names none."""
+    parts = (text or "").split("|")
+    if len(parts) != 5 or not parts[3].isdigit():
+        return None
+    host, boot_id, pid_ns, pid, started = parts
+    return Owner(host, boot_id or None, pid_ns or None, int(pid), int(started) if started else None)
+
+
+def lives(owner: Owner) -> bool | None:
+    """Whether that very process runs; a zombie does not. None where it cannot be seen from here."""
+    here = this_process()
+    if owner.host != here.host:
+        return None
+    if owner.boot_id and here.boot_id and owner.boot_id != here.boot_id:
+        return False
+    if owner.pid_ns != here.pid_ns:
+        return None
+    started = start_time(owner.pid)
+    return started is not None and owner.pid_start in (None, started)
 
 
 def _boot_id() -> str | None:

@@ -11,25 +11,29 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from llm_gateway.events import Event, Reply
 from llm_gateway.request import Request
 from llm_gateway.store import rows, sessions
 from llm_gateway.store.buffer import EventBuffer
+from llm_gateway.store.claims import Claim, Limits, Wanted, claim, promote, take
+from llm_gateway.store.jobs import state_of
 from llm_gateway.store.owner import Owner, this_process
+from llm_gateway.store.rows import LEASE_SECONDS
 from llm_gateway.store.sessions import SessionRow
 from llm_gateway.store.text import dumps, iso, now
 from llm_gateway.store.writer import Writer
 
 __all__ = ["Recorder"]
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.05  # what somebody who follows the job waits for
 FLUSH_ROWS = 256
 HELD_SECONDS = 30.0  # events wait no longer than this in memory
 HELD_CHARS = 4_000_000
+LOOK_SECONDS = 0.3
 HEARTBEAT_SECONDS = 5.0
-LEASE_SECONDS = 30.0
 
 
 class _Live:
@@ -81,6 +85,7 @@ class Recorder:
         self._recorded = False
         self._retention = retention_days * 86_400
         self._live: dict[str, _Live] = {}
+        self._looked = time.monotonic()
 
     @property
     def enabled(self) -> bool:
@@ -121,10 +126,70 @@ class Recorder:
             asked = rows.request_row(request, job_id, setting)
             asked["parent_session_id"] = parent_session_id
             job = rows.job_row(request, job_id, setting, kind, owner or this_process())
-            job["lease_until"] = iso(time.time() + LEASE_SECONDS)
             return self._writer.do(
                 "begin", request=asked, job={**job, **columns}, body=rows.body_row(request)
             )
+        except Exception as error:
+            return self._writer.failed(error)
+
+    def claim(
+        self,
+        request: Request,
+        job_id: str,
+        *,
+        model: str | None,
+        access: str,
+        cwd: str | None,
+        add_dirs: Sequence[str] = (),
+        kind: str = "foreground",
+        columns: Mapping[str, Any],
+        **terms: Any,
+    ) -> Claim | None:
+        """Decide who answers a request, and write it down; None where the recorder cannot.
+
+        :param kind: ``foreground`` for a job of this process; any other waits for its worker.
+        :param columns: further columns of the job: key, head, spec_json, parent_job_id.
+        :param terms: the rest of ``claims.Wanted``. :raises claims.Full: there is no room.
+        """
+        ours = kind == "foreground"
+        setting = rows.Setting(now(), "running", model, rows.plain(access), cwd, tuple(add_dirs))
+        job = rows.job_row(request, job_id, setting, kind, this_process() if ours else None)
+        wanted = Wanted(
+            {**rows.request_row(request, job_id, setting), "asker": this_process().text},
+            {**job, **columns},
+            rows.body_row(request, always=not ours),
+            **terms,
+        )
+        claimed: Claim | None = self._writer.within(partial(claim, wanted=wanted))
+        if claimed is not None and claimed.job_id == job_id and ours:
+            self._live[job_id] = _Live(request.keep_bodies, 0)
+        return claimed
+
+    def take(self, job_id: str) -> bool:
+        """Make this process the owner of a job that waits for a worker."""
+        until = iso(time.time() + LEASE_SECONDS)
+        work = partial(take, job_id=job_id, owner=this_process(), lease_until=until)
+        if not self._writer.within(work):
+            return False
+        self._live[job_id] = _Live(True, 0)
+        return True
+
+    def promote(self, job_id: str, limits: Limits) -> bool:
+        """Let a queued job run if it is its turn."""
+        return bool(self._writer.within(partial(promote, job_id=job_id, limits=limits)))
+
+    def cancel_requested(self, job_id: str) -> bool:
+        """Whether somebody asked for the end of a job; looks at most a few times a second."""
+        if time.monotonic() - self._looked < LOOK_SECONDS or self._writer.broken:
+            return False
+        self._looked = time.monotonic()
+        state = self._writer.read(state_of, job_id)
+        return state is not None and bool(state.cancel_requested)
+
+    def write(self, operation: str, **arguments: Any) -> bool:
+        """Do one of the operations."""
+        try:
+            return self._writer.do(operation, **arguments)
         except Exception as error:
             return self._writer.failed(error)
 
@@ -228,12 +293,18 @@ class Recorder:
         session_id: str | None = None,
         session_title: str | None = None,
         usage_totals: Mapping[str, int] | None = None,
+        fingerprint: str | None = None,
+        reusable: bool = False,
+        delivered: bool = False,
     ) -> bool:
         """The end of request, body, session and job in one transaction; the first word counts.
 
         :param session_id: where the run had a session but no reply to tell it.
         :param exit_code: and ``retry_count``: None for what the attempts told.
         :param usage_totals: the CLI's running sums of the session, where it tells sums.
+        :param fingerprint: of the workspace as it was when the CLI started.
+        :param reusable: whether nothing but the workspace can have made this answer.
+        :param delivered: whether who asked has the answer with that.
         """
         try:
             live = self._job(job_id)
@@ -253,7 +324,13 @@ class Recorder:
                 "retry_count": live.retries() if retry_count is None else retry_count,
                 "response_chars": len(text),
             }
-            job = {**ended, "expires_at": iso(time.time() + self._retention)}
+            job = {
+                **ended,
+                "expires_at": iso(time.time() + self._retention),
+                "fingerprint": fingerprint,
+                "reusable": int(reusable),
+                "delivered_at": ended["finished_at"] if delivered else None,
+            }
             if session_id is not None:
                 request["session_id"] = job["session_id"] = session_id
             done = self._writer.do(

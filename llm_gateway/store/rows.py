@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from enum import Enum
@@ -11,9 +12,10 @@ from llm_gateway.events import Reply, Usage
 from llm_gateway.policy.redact import redact, redact_argv
 from llm_gateway.request import Attachment, Options, Request
 from llm_gateway.store.owner import Owner
-from llm_gateway.store.text import clean, dumps, now, preview, prompt_hash
+from llm_gateway.store.text import clean, dumps, iso, now, preview, prompt_hash
 
 __all__ = [
+    "LEASE_SECONDS",
     "Setting",
     "answer_row",
     "attempt_row",
@@ -30,6 +32,8 @@ __all__ = [
     "text_or_none",
 ]
 
+LEASE_SECONDS = 30.0
+LEASE_OF_NOBODY = 60.0  # how long a job waits for the worker that was started for it
 _LONGEST_ARGUMENT = 2000
 _LONGEST_UNSAID = 80
 _LONGEST_ERROR = 4000
@@ -79,13 +83,15 @@ def request_row(request: Request, job_id: str | None, setting: Setting) -> dict[
 
 
 def job_row(
-    request: Request, job_id: str, setting: Setting, kind: str, owner: Owner
+    request: Request, job_id: str, setting: Setting, kind: str, owner: Owner | None
 ) -> dict[str, Any]:
-    """The job that a request begins."""
+    """The job that a request begins; without an owner it waits for a worker to take it."""
+    kept = request.keep_bodies or owner is None
+    lease = LEASE_SECONDS if owner else LEASE_OF_NOBODY
     return {
         "id": job_id,
         "request_id": request.id,
-        "body_id": request.id if request.keep_bodies else None,
+        "body_id": request.id if kept else None,
         "kind": kind,
         "provider": request.provider,
         "model": text_or_none(setting.model),
@@ -94,11 +100,12 @@ def job_row(
         "cwd": text_or_none(setting.cwd),
         "queued_at": setting.at,
         "started_at": setting.at,
-        "owner_host": owner.host,
-        "owner_boot_id": owner.boot_id,
-        "owner_pid_ns": owner.pid_ns,
-        "owner_pid": owner.pid,
-        "owner_pid_start": owner.pid_start,
+        "owner_host": owner.host if owner else None,
+        "owner_boot_id": owner.boot_id if owner else None,
+        "owner_pid_ns": owner.pid_ns if owner else None,
+        "owner_pid": owner.pid if owner else None,
+        "owner_pid_start": owner.pid_start if owner else None,
+        "lease_until": iso(time.time() + lease),
         "heartbeat_at": setting.at,
         "keep_bodies": int(request.keep_bodies),
         "correlation_id": text_or_none(request.options.correlation_id),
@@ -119,9 +126,9 @@ def attempt_row(
     }
 
 
-def body_row(request: Request) -> dict[str, Any] | None:
-    """What was asked, verbatim; None where nobody wants it kept."""
-    if not request.keep_bodies:
+def body_row(request: Request, always: bool = False) -> dict[str, Any] | None:
+    """What was asked, verbatim; None where nobody wants it kept, nor ``always`` needs it."""
+    if not request.keep_bodies and not always:
         return None
     return {
         "id": request.id,

@@ -23,6 +23,7 @@ _COLUMNS = (
     ("bodies", "prompt_asked TEXT"),
     ("bodies", "response_raw TEXT"),
     ("job_rows", "logged_at TEXT"),  # its answer was written to llm's own logs
+    ("job_rows", "reusable INTEGER NOT NULL DEFAULT 0"),  # made from nothing but the workspace
     ("breakers", "probe_owner TEXT"),  # JSON: the probe's process and its lease, monotonic
     ("approvals", "prompt_sha256 TEXT"),
     ("approvals", "details_json TEXT"),  # what else the audit trail has of it

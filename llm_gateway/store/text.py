@@ -7,7 +7,7 @@ import json
 import time
 from typing import Any
 
-__all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash"]
+__all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash", "seconds_of"]
 
 _PREVIEW_CHARS = 160
 
@@ -47,3 +47,10 @@ def preview(prompt: str) -> str:
 def prompt_hash(prompt: str) -> str:
     """What two requests share that asked the same."""
     return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def seconds_of(moment: str) -> float:
+    """The Unix time of what ``iso`` wrote."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()

@@ -15,12 +15,17 @@ __all__ = ["PATIENCE", "Writer"]
 # Seconds that an operation waits for another process's write lock. They bound what a lock that is
 # held for ever adds to a prompt: after the first that fails, all go to the spill file at once.
 PATIENCE = {
+    "claim": 5.0,
     "begin": 2.0,
     "attempt_started": 1.0,
     "events": 1.0,
     "attempt_ended": 2.0,
     "finish": 5.0,
     "session_seen": 1.0,
+    "heartbeat": 1.0,
+    "withdraw": 1.0,
+    "cancel": 2.0,
+    "delivered": 2.0,
 }
 _OFFER_SECONDS = 0.05
 
@@ -80,6 +85,17 @@ class Writer:
             self._fall_back(error)
             self.do(operation, **arguments)
         return True
+
+    def within(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        """What the work returns, done in one transaction; None where the database would not."""
+        if self.broken or self.conn is None:
+            return None
+        try:
+            with write(self.conn, PATIENCE["claim"]):
+                return work(self.conn)
+        except (sqlite3.Error, ArithmeticError) as error:
+            self._fall_back(error)
+            return None
 
     def read(self, query: Callable[..., Any], *arguments: Any) -> Any:
         """What the query finds; None also where nothing can be read."""

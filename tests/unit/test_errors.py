@@ -11,6 +11,7 @@ from llm_gateway.models import GatewayModelError
 KINDS = [getattr(errors, name) for name in errors.__all__]
 LEAVES = [k for k in KINDS if not k.__subclasses__()]
 CATEGORIES = {
+    "orphaned",
     *("cli_missing", "spawn", "auth", "rate_limited", "overloaded", "network", "model_not_found"),
     *("invalid_input", "session_lost", "permission_denied", "refused", "limit_reached", "timeout"),
     *("idle_timeout", "output_limit", "empty_reply", "protocol", "canceled", "breaker_open"),

@@ -1,0 +1,225 @@
+"""A job being run by this process: its attempts, what they leave recorded, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import nesting, process, sessions, settings
+from .errors import (
+    AuthFailed,
+    Canceled,
+    CliError,
+    GatewayError,
+    IdleTimedOut,
+    SessionLost,
+    SpawnFailed,
+    TimedOut,
+)
+from .events import Reply
+from .policy.child_env import child_environment
+from .providers.base import Launch, Provider
+from .providers.features import cached_version, remember_version
+from .providers.parsing import Parser
+from .request import Access, Invocation, Request, SessionPlan
+from .run import Run
+from .schema import check_schema
+from .store.recorder import Recorder
+from .watch import Watch
+
+__all__ = ["Execution", "state_of"]
+
+_STATES: dict[type[GatewayError], str] = {
+    TimedOut: "timed_out",
+    IdleTimedOut: "timed_out",
+    Canceled: "canceled",
+}
+
+
+def state_of(error: GatewayError | None) -> str:
+    """The state of a job that ended so."""
+    return _STATES.get(type(error), "failed") if error else "completed"
+
+
+@dataclass
+class Execution:
+    """What is run, for whom, and where it is written down.
+
+    :param request: with every option filled in. :param executable: absolute path of the CLI.
+    :param looks: whether the workspace is looked at meanwhile, so that the answer can be reused.
+    :param in_worker: nobody reads this run; who wants the answer asks for it.
+    """
+
+    run: Run
+    request: Request
+    provider: Provider
+    executable: str
+    access: Access
+    recorder: Recorder
+    stack: ExitStack
+    looks: bool = False
+    owns_process: bool = False
+    in_worker: bool = False
+
+    def __post_init__(self) -> None:
+        self.started = time.monotonic()
+        self.parser: Parser | None = None
+        self.seen: list[str | None] = []
+
+    @property
+    def job_id(self) -> str:
+        return self.run.job_id
+
+    def reply(self, plan: SessionPlan) -> Reply:
+        """Run it to its end, which is recorded whatever it is."""
+        try:
+            reply = self._replied(plan)
+        except GatewayError as error:
+            self.finish(None, error)
+            raise
+        except Exception as error:
+            failed = CliError(f"The gateway itself failed: {error!r}")
+            self.finish(None, failed)
+            raise failed from error
+        self.finish(reply, None)
+        return reply
+
+    def _replied(self, plan: SessionPlan) -> Reply:
+        try:
+            return self._attempt(1, plan)
+        except SessionLost as lost:
+            if plan.kind != "resume" or self.request.options.session_id or self.something_ran():
+                raise
+            self.run.say(
+                f"{lost.message} The transcript of this conversation starts a new session."
+            )
+        return self._attempt(2, sessions.replayed(self.request, self.provider))
+
+    def _attempt(self, number: int, plan: SessionPlan) -> Reply:
+        if self.run.cancel.reason or self.recorder.cancel_requested(self.job_id):
+            raise Canceled("The prompt was interrupted before it began.")
+        invocation = self._invocation(plan)
+        watch = Watch(self, invocation, number)
+        self.parser = watch.parser
+        try:
+            ended = process.run(
+                invocation,
+                watch,
+                self.run.cancel,
+                timeout=self.request.options.timeout,
+                adopt=self.owns_process,
+            )
+            reply = watch.finish(ended)
+            check_schema(reply, self.request.schema)
+        except GatewayError as error:
+            if isinstance(error, AuthFailed) and invocation.withheld:
+                error.message += " " + _withheld(invocation.withheld)
+            watch.record_end(error)
+            raise
+        self._note_version(reply)
+        watch.record_done(reply)
+        return reply
+
+    def _invocation(self, plan: SessionPlan) -> Invocation:
+        try:
+            return self._planned(plan)
+        except OSError as error:
+            raise SpawnFailed(
+                f"The temporary files of the run could not be written: {error.strerror or error}."
+            ) from error
+
+    def _planned(self, plan: SessionPlan) -> Invocation:
+        files = Path(tempfile.mkdtemp(prefix="llm-gateway-"))
+        self.stack.callback(shutil.rmtree, files, ignore_errors=True)
+        env, withheld = self.environment()
+        launch = Launch(
+            executable=self.executable,
+            env={**env, **nesting.marks(self.job_id)},
+            environ=os.environ,
+            cwd=self.request.options.cwd or "",
+            access=self.access,
+            session=plan,
+            files=files,
+            state=settings.home(),
+        )
+        return replace(self.provider.plan(self.request, launch), withheld=withheld)
+
+    def environment(self) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The child's environment, and the names of the secrets that it does not get."""
+        names = self.provider.environment_names(os.environ)
+        return child_environment(os.environ, names, self.access, settings.pass_env())
+
+    def look(self) -> None:
+        """Take the fingerprint of the workspace while the CLI starts."""
+        if self.looks and not self.seen:
+            threading.Thread(target=self._look, name="llm-gateway-look", daemon=True).start()
+
+    def _look(self) -> None:
+        from .dedup.fingerprint import fingerprint
+
+        self.seen.append(fingerprint(self.request.options.cwd or ""))
+
+    def something_ran(self) -> bool:
+        """Whether it may not be begun again: text was delivered, or a tool began."""
+        ran = self.parser is not None and (self.parser.tools_run or self.parser.tools_open)
+        return self.run.said or bool(ran)
+
+    def _note_version(self, reply: Reply) -> None:
+        if reply.cli_version:
+            remember_version(self.executable, settings.home(), reply.cli_version)
+        else:
+            reply.cli_version = cached_version(self.executable, settings.home())
+
+    def saw_session(self, session_id: str, plan: SessionPlan) -> None:
+        """Keep a session from the moment at which the CLI names it."""
+        o = self.request.options
+        self.recorder.session_seen(
+            self.provider.name,
+            session_id,
+            thread_id=self.request.thread_id,
+            cwd=o.cwd,
+            model=o.model,
+            access=self.access,
+            add_dirs=o.add_dirs,
+            parent_session_id=plan.session_id if plan.kind == "fork" else None,
+        )
+
+    def finish(self, reply: Reply | None, error: GatewayError | None) -> None:
+        """Write down how the job ended; the first word about it counts."""
+        so_far = self._so_far()
+        self.recorder.finish(
+            self.request.id,
+            self.job_id,
+            state_of(error),
+            reply=reply or so_far,
+            error_category=error.category if error else None,
+            error_message=str(error) if error else None,
+            duration_ms=round((time.monotonic() - self.started) * 1000),
+            usage_totals=so_far.facts.get("usage_totals") if so_far else None,
+            fingerprint=next(iter(self.seen), None),
+            reusable=reply is not None and self._touched_files_only(reply),
+            delivered=reply is not None and not self.in_worker,
+        )
+
+    def _touched_files_only(self, reply: Reply) -> bool:
+        """Whether nothing but the workspace can have made this answer."""
+        return self.looks and set(reply.tools_run) <= self.provider.workspace_tools
+
+    def _so_far(self) -> Reply | None:
+        try:
+            return self.parser.reply() if self.parser is not None else None
+        except Exception:  # a parser that failed must not keep the row from ending
+            return None
+
+
+def _withheld(names: tuple[str, ...]) -> str:
+    return (
+        f"Not passed on to it: {', '.join(names)}; "
+        "name what it needs in LLM_GATEWAY_PASS_ENV (comma-separated)."
+    )

@@ -1,0 +1,131 @@
+"""A prompt that is being answered, as its reader sees it: a thread of its own, and events to read.
+
+The thread goes on whatever its reader does meanwhile, so that a paused pager stops no clock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import ExitStack
+
+from . import process
+from .channel import Channel
+from .events import Done, Event, Notice, Reply, Text
+from .ids import new_id
+from .request import Access, Request
+
+__all__ = ["LIVE", "Run"]
+
+Work = Callable[["Run", ExitStack], Reply]
+LIVE: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+class Run:
+    """One request being answered; ``request.id`` and ``job_id`` name its rows in the recorder.
+
+    :param work: what the thread does; it returns the reply or raises why there is none.
+    :param gone: asked now and then whether the reader went away without a word; given only by a
+        front end that owns the process, whose orphaned descendants the run then takes care of.
+
+    ``outcome`` says whose answer it is: ``ran``, ``joined``, ``collected`` or ``reused``.
+    """
+
+    def __init__(
+        self, request: Request, work: Work, gone: Callable[[], bool] | None = None
+    ) -> None:
+        self.request = request
+        self.gone = gone
+        self.job_id = new_id()
+        self.outcome = "ran"
+        self.access = request.options.access or Access.READ
+        self.error: BaseException | None = None
+        self.said = False
+        self.cancel = process.Cancel()
+        self._work = work
+        self._channel = Channel()
+        self._read = threading.Event()
+        self._all_read = False
+        self._thread = threading.Thread(target=self._main, name="llm-gateway", daemon=True)
+        self._running = threading.Lock()
+        LIVE.add(self)
+
+    def start(self) -> None:
+        self._running.acquire()
+        self._thread.start()
+
+    def __iter__(self) -> Generator[Event, None, None]:
+        try:
+            while (batch := self._channel.get()) is not None:
+                yield from batch
+            self._all_read = True
+        finally:
+            self.close()
+
+    async def __aiter__(self) -> AsyncGenerator[Event, None]:
+        try:
+            while (batch := await self._channel.aget()) is not None:
+                for event in batch:
+                    yield event
+            self._all_read = True
+        finally:
+            if self._running.locked():
+                import asyncio
+
+                # Taking a tree down may take seconds that other tasks should have.
+                await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """End the child if it still runs and wait until its tree is gone; again means at once."""
+        try:
+            self._end(now=False)
+        except KeyboardInterrupt:
+            self._end(now=True)
+            if self.gone is None:  # in llm's command, what closes the run is already on its way
+                raise
+
+    def _end(self, *, now: bool) -> None:
+        self._read.set()
+        if not self._thread.is_alive():
+            return
+        if not self._all_read:
+            self.cancel("canceled", now=now)
+        until = time.monotonic() + 10.0
+        while self._running.locked() and (seconds := until - time.monotonic()) > 0:
+            try:
+                # Not join(): CPython takes a thread for dead whose join was interrupted. Not an
+                # event: a signal's handler may wait here for what it interrupted the wait for.
+                if self._running.acquire(timeout=seconds):
+                    self._running.release()
+            except KeyboardInterrupt:
+                if not now:
+                    raise
+
+    # From here on everything runs in the thread of the run.
+
+    def _main(self) -> None:
+        # What is released when the stack ends is not what the reader waits for.
+        with ExitStack() as stack:
+            stack.callback(self._running.release)
+            stack.callback(self.cancel.close)
+            try:
+                self._channel.put([Done(self._work(self, stack))])
+            except BaseException as error:  # the reader is the one to see it
+                self.error = error
+            self._channel.close(self.error)
+
+    def was_read(self) -> bool:
+        """Wait until the reader has had everything, or has gone; whether it has had everything."""
+        self._read.wait()
+        return self._all_read
+
+    def say(self, text: str) -> None:
+        """One line for the person that waits."""
+        self._channel.put([Notice("warning", text)])
+
+    def deliver(self, events: list[Event], weight: int = 0) -> None:
+        """Hand events over to the reader."""
+        self.said = self.said or any(type(event) is Text for event in events)
+        self._channel.put(events, weight)

@@ -1,0 +1,61 @@
+"""A request as text, for the worker that answers it in another process."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from .request import Access, Attachment, Options, Request, Turn
+
+__all__ = ["request_of", "spec_of"]
+
+
+def spec_of(request: Request, access: Access) -> str:
+    """Everything of a request that its worker needs; the access is what was resolved."""
+    said = asdict(replace(request, attachments=(), options=Options()))
+    options = {name: value for name, value in asdict(request.options).items() if value is not None}
+    said["options"] = {**options, "access": access.value, "native": dict(request.options.native)}
+    said["attachments"] = [_attached(attachment) for attachment in request.attachments]
+    return json.dumps(said, ensure_ascii=True)
+
+
+def request_of(spec: str) -> Request:
+    """The request that ``spec_of`` wrote."""
+    said = json.loads(spec)
+    options = said.pop("options")
+    lists = {name: tuple(value) for name, value in options.items() if isinstance(value, list)}
+    known = {field.name for field in fields(Options)}
+    options = {k: v for k, v in {**options, **lists}.items() if k in known}
+    options["access"] = Access(options["access"])
+    return Request(
+        **{
+            **said,
+            "options": Options(**options),
+            "history": tuple(Turn(**turn) for turn in said["history"]),
+            "attachments": tuple(_attachment(data) for data in said["attachments"]),
+        }
+    )
+
+
+def _attached(attachment: Attachment) -> dict[str, Any]:
+    content = attachment.content
+    data = None if content is None else base64.b64encode(content).decode()
+    return {
+        "type": attachment.type,
+        "path": attachment.path,
+        "url": attachment.url,
+        "content": data,
+    }
+
+
+def _attachment(data: Mapping[str, Any]) -> Attachment:
+    content = data["content"]
+    return Attachment(
+        data["type"],
+        path=data["path"],
+        content=None if content is None else base64.b64decode(content),
+        url=data["url"],
+    )

@@ -1,0 +1,181 @@
+"""Jobs as other processes see them: lists, events as they come, answers, and a few small writes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any, NamedTuple
+
+from llm_gateway.events import Done, Event, Reply
+from llm_gateway.store import operations
+from llm_gateway.store.codec import decode
+from llm_gateway.store.connection import write
+from llm_gateway.store.orphans import reap
+from llm_gateway.store.owner import lives, of_text
+
+__all__ = [
+    "LIVE",
+    "State",
+    "delivered",
+    "events_after",
+    "find",
+    "get",
+    "listed",
+    "others_wait",
+    "reap",
+    "reply_of",
+    "request_cancel",
+    "spec_of",
+    "state_of",
+]
+
+LIVE = ("queued", "running")
+_PATIENCE = 10.0
+_COLUMNS = (
+    "j.id, j.status, j.provider, coalesce(r.resolved_model, j.model) AS model, j.kind,"
+    " CASE j.status WHEN 'queued' THEN NULL ELSE j.started_at END AS started,"
+    " j.finished_at AS finished, j.request_id, j.error_category, j.error_message,"
+    " j.queued_at AS queued, j.cwd, j.access, j.session_id, j.attempts, j.pid, j.pid_start,"
+    " j.owner_host, j.owner_boot_id, j.owner_pid_ns, j.owner_pid, j.owner_pid_start,"
+    " j.heartbeat_at AS heartbeat, j.lease_until, j.cancel_requested_at AS cancel_requested,"
+    " j.delivered_at AS delivered, j.logged_at AS logged, j.exit_code, j.correlation_id"
+)
+_FROM = "FROM job_rows j LEFT JOIN request_rows r ON r.id = j.request_id"
+
+
+class State(NamedTuple):
+    """Where a job stands."""
+
+    status: str
+    error_category: str | None
+    error_message: str | None
+    cancel_requested: bool
+    kind: str
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
+
+
+def find(conn: sqlite3.Connection, word: str) -> str:
+    """The id that a person means: whole, its beginning, or ``@last``; LookupError says why not."""
+    if word == "@last":
+        row = conn.execute("SELECT id FROM job_rows ORDER BY started_at DESC, id DESC").fetchone()
+        if row is None:
+            raise LookupError("There is no job yet.")
+        return str(row[0])
+    upper = word[:-1] + chr(ord(word[-1]) + 1) if word else "\uffff"
+    found = conn.execute(
+        "SELECT id FROM job_rows WHERE id >= ? AND id < ? LIMIT 3", (word, upper)
+    ).fetchall()
+    if (word,) in found:
+        return word
+    if len(found) == 1:
+        return str(found[0][0])
+    if not found:
+        raise LookupError(f"There is no job {word}; llm gateway jobs lists them.")
+    raise LookupError(f"{word} is the beginning of more than one job; give more of it.")
+
+
+def listed(
+    conn: sqlite3.Connection,
+    *,
+    limit: int = 100,
+    provider: str | None = None,
+    status: str | None = None,
+    since: str | None = None,
+) -> list[dict[str, Any]]:
+    """Jobs, newest first; ``since`` is a time as the recorder writes it."""
+    wanted = {"j.provider = ?": provider, "j.status = ?": status, "j.started_at >= ?": since}
+    given = {clause: value for clause, value in wanted.items() if value is not None}
+    where = f"WHERE {' AND '.join(given)}" if given else ""
+    cursor = conn.execute(
+        f"SELECT {_COLUMNS} {_FROM} {where} ORDER BY j.started_at DESC, j.id DESC LIMIT ?",
+        (*given.values(), limit),
+    )
+    return _dicts(cursor)
+
+
+def get(conn: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+    """One job; LookupError where there is none."""
+    rows = _dicts(conn.execute(f"SELECT {_COLUMNS} {_FROM} WHERE j.id = ?", (job_id,)))
+    if not rows:
+        raise LookupError(f"There is no job {job_id}.")
+    return rows[0]
+
+
+def state_of(conn: sqlite3.Connection, job_id: str) -> State | None:
+    """Where a job stands now; None where it is gone."""
+    row = conn.execute(
+        "SELECT status, error_category, error_message, cancel_requested_at IS NOT NULL, kind"
+        " FROM job_rows WHERE id = ?",
+        (job_id,),
+    ).fetchone()
+    return None if row is None else State(row[0], row[1], row[2], bool(row[3]), row[4])
+
+
+def events_after(
+    conn: sqlite3.Connection, job_id: str, seq: int = -1, most: int = 1000
+) -> list[tuple[int, int, Event]]:
+    """What the job said after an event: (seq, milliseconds since its attempt began, event)."""
+    rows = conn.execute(
+        "SELECT seq, t, kind, data FROM events WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+        (job_id, seq, most),
+    )
+    told = ((number, t, decode(kind, data)) for number, t, kind, data in rows)
+    return [(number, t, event) for number, t, event in told if event is not None]
+
+
+def reply_of(conn: sqlite3.Connection, job_id: str) -> Reply | None:
+    """The reply of a job that completed; None for any other."""
+    row = conn.execute(
+        "SELECT j.session_id, b.response, b.messages, (SELECT data FROM events e"
+        " WHERE e.job_id = j.id AND e.kind = 'done' ORDER BY seq DESC LIMIT 1)"
+        " FROM job_rows j LEFT JOIN bodies b ON b.id = j.body_id"
+        " WHERE j.id = ? AND j.status = 'completed'",
+        (job_id,),
+    ).fetchone()
+    if row is None or row[1] is None:
+        return None
+    session_id, text, messages, done = row
+    event = decode("done", done) if done else None
+    reply = event.reply if isinstance(event, Done) else Reply(text="", session_id=session_id)
+    reply.text = text
+    reply.messages = json.loads(messages) if messages else [text]
+    return reply
+
+
+def spec_of(conn: sqlite3.Connection, job_id: str) -> str | None:
+    """What a worker needs to run a job; None once it has ended."""
+    row = conn.execute("SELECT spec_json FROM job_rows WHERE id = ?", (job_id,)).fetchone()
+    return row[0] if row else None
+
+
+def others_wait(conn: sqlite3.Connection, job_id: str, request_id: str) -> bool:
+    """Whether somebody else still waits for the answer of that job."""
+    rows = conn.execute(
+        "SELECT asker FROM request_rows WHERE job_id = ? AND id <> ? AND asker IS NOT NULL"
+        " AND status IN ('queued', 'running')",
+        (job_id, request_id),
+    )
+    owners = (of_text(asker) for (asker,) in rows)
+    return any(owner is not None and lives(owner) is not False for owner in owners)
+
+
+def request_cancel(conn: sqlite3.Connection, job_id: str) -> bool:
+    """Ask the owner to end the job; False where it had ended already."""
+    with write(conn, _PATIENCE):
+        operations.cancel(conn, job_id)
+    state = state_of(conn, job_id)
+    return state is not None and state.live
+
+
+def delivered(conn: sqlite3.Connection, job_id: str) -> None:
+    """Somebody has the whole answer."""
+    with write(conn, _PATIENCE):
+        operations.delivered(conn, job_id)
+
+
+def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
