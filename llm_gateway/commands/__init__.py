@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
     "models": Entry("models", "List the models of PROVIDER, or of all, and how they are known."),
     "settings": Entry("settings", "List every setting, its value and where that is from."),
+    "status": Entry("status", "Say for each provider whether it is asked, or left alone."),
 }
 
 
