@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 from llm_gateway import settings
 from llm_gateway.store import search
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import iso, now
 
-__all__ = ["EVERY_SECONDS", "a_little", "last", "prune"]
+__all__ = ["EVERY_SECONDS", "Ages", "a_little", "ages", "compact", "last", "prune", "waiting"]
 
 EVERY_SECONDS = 86_400.0
 _BUDGET_SECONDS = 0.003
@@ -21,6 +22,7 @@ _PATIENCE = 0.01
 _JOBS = 20
 _EVENTS = 500
 _REQUESTS = 50
+_PAGES = 2000
 
 _OLD_JOBS = (
     "SELECT id, body_id FROM job_rows WHERE pruned_at IS NULL AND source IS NULL"
@@ -31,6 +33,18 @@ _OLD_REQUESTS = (
     "SELECT id, job_id FROM request_rows WHERE datetime_utc < ? AND source IS NULL"
     " AND status NOT IN ('queued', 'running') ORDER BY datetime_utc LIMIT ?"
 )
+
+
+class Ages(NamedTuple):
+    """Days after which raw job output goes, and whole requests; None keeps them for ever."""
+
+    jobs: float
+    requests: float | None
+
+
+def ages() -> Ages:
+    """What the settings say."""
+    return Ages(settings.job_retention_days(), settings.log_retention_days())
 
 
 def last(conn: sqlite3.Connection) -> str:
@@ -46,26 +60,61 @@ def a_little(conn: sqlite3.Connection) -> None:
 
 
 def prune(
-    conn: sqlite3.Connection, budget: float | None = None, patience: float = 30.0
+    conn: sqlite3.Connection,
+    budget: float | None = None,
+    patience: float = 30.0,
+    older: Ages | None = None,
 ) -> dict[str, int]:
     """Prune until nothing is left or the budget is spent; counts what went.
 
-    Each batch is a transaction of its own, so that no writer waits long.
+    Each batch is a transaction of its own, so that no writer waits long. The sums by hour and day
+    stay as they are: they tell how many requests there were, not how many are left.
     """
+    older = older or ages()
     until = float("inf") if budget is None else time.monotonic() + budget
     counts = {"jobs": 0, "events": 0, "requests": 0}
-    steps = [(_prune_jobs, settings.job_retention_days())]
-    days = settings.log_retention_days()
-    if days is not None:
-        steps.append((_prune_requests, days))
-    for step, age in steps:
-        batch = partial(step, conn, iso(time.time() - age * 86_400), counts)
+    steps = [(_prune_jobs, older.jobs)]
+    if older.requests is not None:
+        steps.append((_prune_requests, older.requests))
+    for step, days in steps:
+        batch = partial(step, conn, _before(days), counts)
         while _one_batch(conn, batch, patience):
             if time.monotonic() >= until:
                 return counts
     with write(conn, patience):
         conn.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('pruned_at', ?)", (now(),))
     return counts
+
+
+def waiting(conn: sqlite3.Connection, older: Ages) -> dict[str, int]:
+    """What ``prune`` would take out."""
+    jobs, events = conn.execute(
+        "SELECT count(*), coalesce(sum((SELECT count(*) FROM events e WHERE e.job_id = o.id)), 0)"
+        f" FROM ({_OLD_JOBS}) o",
+        (_before(older.jobs), -1),
+    ).fetchone()
+    counts = {"jobs": jobs, "events": events, "requests": 0}
+    if older.requests is not None:
+        counts["requests"] = conn.execute(
+            f"SELECT count(*) FROM ({_OLD_REQUESTS})", (_before(older.requests), -1)
+        ).fetchone()[0]
+    return counts
+
+
+def compact(conn: sqlite3.Connection) -> None:
+    """Give the room of what went back to the system, a little at a time."""
+    while conn.execute("PRAGMA freelist_count").fetchone()[0]:
+        with write(conn):
+            conn.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+        if not conn.execute("PRAGMA auto_vacuum").fetchone()[0]:
+            break
+    conn.execute("PRAGMA analysis_limit=400")
+    conn.execute("PRAGMA optimize")
+    conn.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _before(days: float) -> str:
+    return iso(time.time() - days * 86_400)
 
 
 def _one_batch(conn: sqlite3.Connection, batch: Callable[[], bool], patience: float) -> bool:
@@ -112,6 +161,10 @@ def _prune_requests(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int
         search.forget(conn, request_id, again=False)
         conn.execute("DELETE FROM bodies WHERE id = ?", (request_id,))
         conn.execute("DELETE FROM request_rows WHERE id = ?", (request_id,))
+        conn.execute(
+            "UPDATE approvals SET prompt_preview = NULL, details_json = NULL WHERE request_id = ?",
+            (request_id,),
+        )
         counts["requests"] += 1
         if job_id is not None:
             _delete_job(conn, job_id, counts)
