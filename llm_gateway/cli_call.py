@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,19 +20,23 @@ from .policy.child_env import child_environment
 from .providers.base import Provider
 from .request import Access, Invocation, SessionPlan
 
-__all__ = ["Said", "call", "call_all", "environment", "executable"]
+__all__ = ["Said", "call", "environment", "executable"]
 
 MOST = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Said:
-    """What the CLI printed, and ``problem``: why it said nothing, where it did not."""
+    """What the CLI printed; ``problem`` is why it said nothing, where it did not.
+
+    ``started``: it could be run at all.
+    """
 
     code: int | None = None
     out: str = ""
     err: str = ""
     problem: str | None = None
+    started: bool = True
 
     @property
     def ok(self) -> bool:
@@ -70,7 +73,7 @@ def environment(provider: Provider, quiet: bool = True) -> dict[str, str]:
     names = provider.environment_names(os.environ)
     env, _ = child_environment(os.environ, names, Access.READ, settings.pass_env())
     env[process.RUN_MARK] = new_id()
-    return {**env, **provider.quiet} if quiet else env
+    return {**env, **provider.upkeep.quiet} if quiet else env
 
 
 def call(
@@ -88,7 +91,7 @@ def call(
     """
     found = program or executable(provider)
     if found is None:
-        return Said(problem=f"{provider.command} is not installed")
+        return Said(problem=f"{provider.command} is not installed", started=False)
     folder = Path(tempfile.mkdtemp(prefix="llm-gateway-"))
     try:
         invocation = Invocation(
@@ -101,7 +104,7 @@ def call(
         )
         return _called(invocation, seconds, politely)
     except NotStarted as error:
-        return Said(problem=str(error).rstrip("."))
+        return Said(problem=str(error).rstrip("."), started=False)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -121,12 +124,3 @@ def _called(invocation: Invocation, seconds: float, politely: bool) -> Said:
         problem = f"it died of signal {ended.signal}"
     out = bytes(watcher.data[:MOST]).decode("utf-8", "replace")
     return Said(ended.code, out, ended.stderr, problem)
-
-
-def call_all(
-    asked: Mapping[str, tuple[Provider, tuple[str, ...]]], seconds: float = 5.0
-) -> dict[str, Said]:
-    """Ask several at once, so that one that hangs delays nobody else."""
-    with ThreadPoolExecutor(max_workers=max(1, len(asked))) as pool:
-        pending = {key: pool.submit(call, *what, seconds) for key, what in asked.items()}
-        return {key: future.result() for key, future in pending.items()}

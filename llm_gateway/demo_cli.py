@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--version", action="version", version=f"demo {VERSION}")
     parser.add_argument("--home", type=Path, required=True, help="where sessions are kept")
     parser.add_argument("--access", choices=["read", "edit", "full"], default="read")
     parser.add_argument("--session-id", help="id of the new session")

@@ -43,6 +43,10 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
     "models": Entry("models", "List the models of PROVIDER, or of all, and how they are known."),
+    "versions": Entry(
+        "clis", "Tell which CLIs are installed: version, path, and how they got there."
+    ),
+    "upgrade": Entry("clis", "Print what would upgrade PROVIDER's CLI to TARGET, or do it."),
     "settings": Entry("settings", "List every setting, its value and where that is from."),
     "status": Entry("status", "Say for each provider whether it is asked, or left alone."),
 }

@@ -29,6 +29,7 @@ from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
 from .catalogue import Catalogue
 from .parsing import Parser
+from .upkeep import Upkeep
 
 __all__ = [
     "SHARED_OPTIONS",
@@ -115,8 +116,7 @@ class Provider(ABC):
     prompt_limit: ClassVar[int | None] = None
     efforts: ClassVar[tuple[str, ...]] = ()
     catalogue: ClassVar[Catalogue] = Catalogue()
-    # Variables with which the CLI neither updates itself nor reports while it is asked something.
-    quiet: ClassVar[Mapping[str, str]] = {}
+    upkeep: ClassVar[Upkeep] = Upkeep()
     # For the documentation: what cannot be read off the other attributes.
     notes: ClassVar[Mapping[str, str]] = {}
     idle_timeout: ClassVar[float] = 600.0

@@ -45,7 +45,7 @@ from .base import (
     quoted_prompt,
     tool_base,
 )
-from .catalogue import Catalogue, SettingsFile, claude_listing
+from .claude_upkeep import CATALOGUE, UPKEEP
 from .features import mentions_variable
 from .instructions import workspace_instructions
 from .messages import MessagesStream
@@ -92,30 +92,6 @@ TOOL_NAMES = frozenset(
         *("WebSearch", "Workflow", "Write"),
     }
 )
-CATALOGUE = Catalogue(
-    hints={
-        "opus": "the latest Opus",
-        "sonnet": "the latest Sonnet",
-        "haiku": "the latest Haiku",
-        "fable": "the latest Fable",
-    },
-    default="sonnet",
-    files=(
-        SettingsFile(
-            "CLAUDE_SETTINGS_PATH",
-            "{CLAUDE_CONFIG_DIR:~/.claude}/settings.json",
-            ("model", "model.name"),
-        ),
-        SettingsFile(
-            "CLAUDE_SETTINGS_LOCAL_PATH",
-            "{CLAUDE_CONFIG_DIR:~/.claude}/settings.local.json",
-            ("model", "model.name"),
-        ),
-    ),
-    variables=("ANTHROPIC_MODEL",),
-    listings=(("--help",),),
-    read=claude_listing,
-)
 
 
 class Claude(Provider):
@@ -158,11 +134,7 @@ class Claude(Provider):
         "own retries": "told one by one; stopped after retry_wait",
     }
     catalogue = CATALOGUE
-    quiet = {
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_AUTOUPDATER": "1",
-        "DISABLE_TELEMETRY": "1",
-    }
+    upkeep = UPKEEP
     forks_at_message = True
     variables = VendorVariables(
         names=(

@@ -26,9 +26,9 @@ from .base import (
     quoted_prompt,
     with_new_system,
 )
-from .catalogue import Catalogue, SettingsFile, codex_listing, codex_profiles
 from .codex_config import CodexConfig, codex_config, inline, settings
 from .codex_output import CodexParser
+from .codex_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions, workspace_root
 
 __all__ = ["Codex"]
@@ -72,28 +72,6 @@ NO_PLUGINS = {"features.plugins": False, "features.apps": False}
 INSTRUCTIONS = ("AGENTS.override.md", "AGENTS.md")
 SUBCOMMANDS = {"resume": ("resume",), "fork": ("fork",), "latest": ("resume", "--last")}
 
-CATALOGUE = Catalogue(
-    hints={
-        "gpt-6.1-sol": "",
-        "gpt-6.1-terra": "",
-        "gpt-6-astra": "",
-        "gpt-6-sol": "",
-        "gpt-6-luna": "",
-        "gpt-5.6-sol": "",
-        "gpt-5.6-terra": "",
-        "gpt-5.6-luna": "",
-        "gpt-5.5": "",
-    },
-    files=(
-        SettingsFile(
-            "CODEX_CONFIG_PATH", "{CODEX_HOME:~/.codex}/config.toml", ("model",), codex_profiles
-        ),
-    ),
-    # Without a network the first asks for longer than anybody waits.
-    listings=(("debug", "models"), ("debug", "models", "--bundled")),
-    read=codex_listing,
-)
-
 
 class Codex(Provider):
     name = "codex"
@@ -124,6 +102,7 @@ class Codex(Provider):
         "longest prompt": "1,048,576 characters",
     }
     catalogue = CATALOGUE
+    upkeep = UPKEEP
     chooses_session_id = False
     chooses_fork_id = False
     # It prints whole items, so long thinking is long silence.

@@ -22,6 +22,7 @@ from .base import (
     quoted_prompt,
 )
 from .parsing import Exit, JsonLines
+from .upkeep import Upkeep
 
 __all__ = ["Demo"]
 
@@ -38,6 +39,7 @@ class Demo(Provider):
         Access.FULL: Level(("--access", "full"), "the same as edit"),
     }
     options = SHARED_OPTIONS
+    upkeep = Upkeep(version=("-I", "-m", "llm_gateway.demo_cli", "--version"))
     workspace_tools = frozenset({"read"})
     notes = {
         "reasoning": "shown",

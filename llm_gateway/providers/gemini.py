@@ -27,8 +27,8 @@ from .base import (
     tool_base,
     with_new_system,
 )
-from .catalogue import Catalogue, SettingsFile
 from .gemini_output import INSTALL, LOGIN, TITLE, GeminiParser
+from .gemini_upkeep import CATALOGUE, UPKEEP
 
 __all__ = ["Gemini"]
 
@@ -62,24 +62,6 @@ SUFFIXES = {
 TEXT = "text/plain"
 MENTION = re.compile(r"(?<!\\)@[^\s,;!?()\[\]{}]")
 
-CATALOGUE = Catalogue(
-    hints={
-        "auto": "the CLI chooses for each prompt",
-        "pro": "the latest Pro",
-        "flash": "the latest Flash",
-        "flash-lite": "the latest Flash-Lite",
-    },
-    files=(
-        SettingsFile(
-            "GEMINI_SETTINGS_PATH",
-            "{GEMINI_CLI_HOME:~}/.gemini/settings.json",
-            ("model", "model.name", "selectedModel", "defaultModel"),
-        ),
-    ),
-    variables=("GEMINI_MODEL",),
-    words=("pro", "flash"),
-)
-
 
 class Gemini(Provider):
     name = "gemini"
@@ -112,7 +94,7 @@ class Gemini(Provider):
         "own retries": "told one by one; stopped after retry_wait",
     }
     catalogue = CATALOGUE
-    quiet = {"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_TELEMETRY_ENABLED": "false"}
+    upkeep = UPKEEP
     chooses_fork_id = False
     resumes_anywhere = False
     variables = VendorVariables(

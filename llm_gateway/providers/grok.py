@@ -17,8 +17,8 @@ from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Request, SessionPlan
 from . import grok_rules
 from .base import SHARED_OPTIONS, Launch, Provider, flag, quoted_prompt, tool_base, with_new_system
-from .catalogue import Catalogue, SettingsFile, grok_listing
 from .grok_output import LOG_FILTER, LOGIN, TITLE, GrokParser
+from .grok_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions
 
 __all__ = ["Grok"]
@@ -49,12 +49,6 @@ ENVIRONMENT = {
     "GROK_DISABLE_AUTOUPDATER": "1",
     "RUST_LOG": LOG_FILTER,
 }
-CATALOGUE = Catalogue(
-    hints={"grok-4.6": "", "grok-4.5": ""},
-    files=(SettingsFile("", "{GROK_HOME:~/.grok}/config.toml", ("models.default",)),),
-    listings=(("models",),),
-    read=grok_listing,
-)
 
 
 class Grok(Provider):
@@ -82,7 +76,7 @@ class Grok(Provider):
         }
     }
     catalogue = CATALOGUE
-    quiet = {"GROK_DISABLE_AUTOUPDATER": "1"}
+    upkeep = UPKEEP
     tool_names = frozenset(grok_rules.TOOL_IDS) | grok_rules.RULES
     workspace_tools = frozenset(grok_rules.READ_TOOLS)
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max")

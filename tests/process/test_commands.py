@@ -67,7 +67,9 @@ def test_every_command_is_documented_with_an_example(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n.endswith("s")])
-def test_a_list_works_before_anything_was_recorded(name: str, tmp_path: Path) -> None:
+def test_a_list_works_before_anything_was_recorded(
+    name: str, tmp_path: Path, bin_dir: Path
+) -> None:
     """And looking makes no file."""
     ran = CliRunner().invoke(group, [name, "--json"], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
