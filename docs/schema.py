@@ -127,6 +127,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "correlation_id": "as a request's",
             "source": "as a request's",
             "logged_at": "when the answer was written to llm's own log",
+            "reusable": "1 where nothing but the workspace can have made the answer",
         },
     ),
     "attempts": (

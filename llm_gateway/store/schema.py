@@ -215,7 +215,6 @@ CREATE TABLE breakers (
     until TEXT,
     probe_job_id TEXT,               -- whose attempt tries whether the vendor answers again
     probe_until TEXT,
-    probe_owner TEXT,                -- JSON: its process, and its lease on a clock that never steps
     last_error TEXT
 )
 """
