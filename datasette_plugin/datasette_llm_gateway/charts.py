@@ -1,0 +1,212 @@
+"""Charts as inline SVG, drawn on the server: colours by class, words as text, nothing to run.
+
+A mark is a link where it leads to rows, and has its number in a ``<title>``. Whoever draws a chart
+gives its numbers as a table too. Widths are in units of a ``viewBox``, so a chart fills its place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+
+__all__ = ["Frame", "Mark", "columns", "el", "lines", "nice_ticks", "svg", "waterfall_bar"]
+
+Number = float
+
+
+def el(name: str, *inside: Any, **attributes: Any) -> Markup:
+    """One SVG element, escaped; ``class_`` is class and an underscore is a hyphen."""
+    told = Markup(" ").join(
+        Markup('{}="{}"').format(key.rstrip("_").replace("_", "-"), _short(value))
+        for key, value in attributes.items()
+        if value is not None
+    )
+    body = Markup("").join(escape(part) for part in inside)
+    return Markup("<{0}{1}{2}>{3}</{0}>").format(name, Markup(" ") if told else "", told, body)
+
+
+def svg(
+    width: Number, height: Number, label: str, *inside: Any, class_: str = "gw-chart"
+) -> Markup:
+    """A drawing with a name for who does not see it."""
+    return el(
+        "svg",
+        *inside,
+        viewBox=f"0 0 {width:g} {height:g}",
+        class_=class_,
+        role="img" if not any("<a " in part for part in inside) else "group",
+        aria_label=label,
+    )
+
+
+def nice_ticks(highest: Number, about: int = 4) -> list[float]:
+    """Round numbers from 0 to a little above the highest."""
+    if not highest or highest < 0 or not math.isfinite(highest):
+        return [0.0, 1.0]
+    rough = highest / about
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * 0.999)
+    return [step * n for n in range(math.ceil(highest / step - 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One value of a series at one place of the axis."""
+
+    value: Number | None
+    title: str = ""
+    href: str | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where in the drawing the values lie."""
+
+    highest: Number
+    width: Number = 720
+    height: Number = 200
+    left: Number = 46
+    right: Number = 8
+    top: Number = 10
+    bottom: Number = 24
+
+    @property
+    def ticks(self) -> list[float]:
+        return nice_ticks(self.highest)
+
+    def y(self, value: Number) -> float:
+        """The height at which a value stands."""
+        inner = self.height - self.top - self.bottom
+        return self.top + inner * (1 - value / (self.ticks[-1] or 1))
+
+    def slot(self, index: int, count: int) -> tuple[float, float]:
+        """Left edge and width of one of so many places on the axis."""
+        inner = (self.width - self.left - self.right) / max(1, count)
+        return self.left + index * inner, inner
+
+    def axes(self, labels: Sequence[str], shown: Callable[[float], str]) -> list[Markup]:
+        """Grid lines with their numbers, and as many labels below as there is room for."""
+        drawn = []
+        for tick in self.ticks:
+            y = self.y(tick)
+            drawn.append(
+                el(
+                    "path",
+                    d=f"M{self.left:g} {y:.1f}H{self.width - self.right:g}",
+                    class_="gw-grid",
+                )
+            )
+            drawn.append(
+                el("text", shown(tick), x=self.left - 6, y=y + 3.5, class_="gw-axis is-end")
+            )
+        every = max(1, math.ceil(len(labels) / max(1, (self.width - self.left) // 72)))
+        for index in range(0, len(labels), every):
+            x, room = self.slot(index, len(labels))
+            drawn.append(
+                el(
+                    "text",
+                    labels[index],
+                    x=x + room / 2,
+                    y=self.height - 7,
+                    class_="gw-axis is-middle",
+                )
+            )
+        return drawn
+
+
+def columns(
+    label: str,
+    labels: Sequence[str],
+    series: Sequence[tuple[str, Sequence[Mark]]],
+    shown: Callable[[float], str],
+    **frame: Any,
+) -> Markup:
+    """Stacked columns: ``series`` are (class, one mark a label), the first at the bottom."""
+    totals = [sum(marks[i].value or 0 for _, marks in series) for i in range(len(labels))]
+    place = Frame(max(totals, default=0), **frame)
+    drawn = place.axes(labels, shown)
+    for index in range(len(labels)):
+        x, room = place.slot(index, len(labels))
+        gap, base = min(6.0, room * 0.2), 0.0
+        for name, marks in series:
+            value = marks[index].value or 0
+            if value <= 0:
+                continue
+            top, bottom = place.y(base + value), place.y(base)
+            bar = el(
+                "rect", el("title", marks[index].title), x=x + gap / 2, y=top, width=room - gap,
+                height=max(0.8, bottom - top), class_=f"gw-bar {name}",
+            )  # fmt: skip
+            drawn.append(_linked(bar, marks[index]))
+            base += value
+    return svg(place.width, place.height, label, *drawn)
+
+
+def lines(
+    label: str,
+    labels: Sequence[str],
+    series: Sequence[tuple[str, Sequence[Mark]]],
+    shown: Callable[[float], str],
+    **frame: Any,
+) -> Markup:
+    """Lines with a dot at each value; where there is none the line is broken."""
+    values = [mark.value for _, marks in series for mark in marks if mark.value is not None]
+    place = Frame(max(values, default=0), **frame)
+    drawn = place.axes(labels, shown)
+    for name, marks in series:
+        points = []
+        for index, mark in enumerate(marks):
+            x, room = place.slot(index, len(labels))
+            points.append(None if mark.value is None else (x + room / 2, place.y(mark.value)))
+        drawn.append(el("path", d=_path(points), class_=f"gw-line {name}"))
+        for point, mark in zip(points, marks, strict=True):
+            if point is not None:
+                dot = el(
+                    "circle",
+                    el("title", mark.title),
+                    cx=point[0],
+                    cy=point[1],
+                    r=2.6,
+                    class_=f"gw-dot {name}",
+                )
+                drawn.append(_linked(dot, mark))
+    return svg(place.width, place.height, label, *drawn)
+
+
+def waterfall_bar(begin: Number, took: Number, whole: Number, class_: str, title: str) -> Markup:
+    """A span on a line as long as the whole, for a row of a table."""
+    x = min(1000 * begin / whole, 997.0) if whole else 0.0
+    width = min(max(3.0, 1000 * took / whole), 1000 - x) if whole else 3.0
+    named = el("title", title)
+    bar = el("rect", named, x=x, y=2, width=width, height=10, class_=f"gw-bar {class_}")
+    return el(
+        "svg",
+        bar,
+        viewBox="0 0 1000 14",
+        preserveAspectRatio="none",
+        class_="gw-span",
+        aria_hidden="true",
+    )
+
+
+def _linked(drawn: Markup, mark: Mark) -> Markup:
+    return el("a", drawn, href=mark.href, aria_label=mark.title) if mark.href else drawn
+
+
+def _path(points: Iterable[tuple[float, float] | None]) -> str:
+    told, pen = [], "M"
+    for point in points:
+        if point is None:
+            pen = "M"
+            continue
+        told.append(f"{pen}{point[0]:.1f} {point[1]:.1f}")
+        pen = "L"
+    return "".join(told)
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value

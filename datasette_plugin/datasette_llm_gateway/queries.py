@@ -1,0 +1,147 @@
+"""Every query of the screens. Values are always bound; what is put together here are columns."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
+
+# --- lists of requests -------------------------------------------------------------------------
+
+LIST_COLUMNS = (
+    "id", "datetime_utc", "provider", "model", "status", "outcome", "error_category", "access",
+    "session_id", "job_id", "cwd", "duration_ms", "input_tokens", "output_tokens", "cost_usd",
+    "cost_basis", "retry_count", "refused_actions", "approval_decision",
+)  # fmt: skip
+_LIST = ", ".join(f"r.{name}" for name in LIST_COLUMNS)
+_PREVIEW = "(SELECT substr(b.prompt, 1, 400) FROM bodies b WHERE b.id = r.id) AS prompt"
+
+
+def requests(where: str, before: bool = False, after: bool = False) -> str:
+    """A page of requests, newest first; ``after`` gives the page before it, oldest first."""
+    order = "ASC" if after else "DESC"
+    key = ""
+    if before:
+        key = " AND (r.datetime_utc, r.id) < (:at, :id)"
+    elif after:
+        key = " AND (r.datetime_utc, r.id) > (:at, :id)"
+    return (
+        f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE {where}{key}"
+        f" ORDER BY r.datetime_utc {order}, r.id {order} LIMIT :limit"
+    )
+
+
+def distinct(column: str) -> str:
+    """The values of an indexed column of request_rows, by jumps in its index."""
+    assert column in ("provider", "model", "status")
+    return (
+        f"WITH RECURSIVE found(value) AS (SELECT min({column}) FROM request_rows"
+        f" UNION ALL SELECT (SELECT min({column}) FROM request_rows WHERE {column} > found.value)"
+        " FROM found WHERE found.value IS NOT NULL LIMIT 200)"
+        " SELECT value FROM found WHERE value IS NOT NULL"
+    )
+
+
+# --- one request ---------------------------------------------------------------------------------
+
+REQUEST = "SELECT * FROM request_rows WHERE id = :id"
+REQUEST_BY_PREFIX = "SELECT id FROM request_rows WHERE id >= :id AND id < :id || '{' LIMIT 2"
+REQUEST_BY_TURN = "SELECT id FROM request_rows WHERE turn_id = :id LIMIT 1"
+BODY = "SELECT * FROM bodies WHERE id = :id"
+JOB = "SELECT * FROM job_rows WHERE id = :id"
+ATTEMPTS = "SELECT * FROM attempts WHERE job_id = :job ORDER BY n LIMIT 50"
+APPROVALS_OF = "SELECT * FROM approvals WHERE request_id = :id ORDER BY datetime_utc LIMIT 20"
+SHARING = (
+    f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE r.job_id = :job AND r.id <> :id"
+    " ORDER BY r.datetime_utc LIMIT 20"
+)
+PREVIOUS = (
+    f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE r.session_id = :session"
+    " AND (r.datetime_utc, r.id) < (:at, :id) ORDER BY r.datetime_utc DESC, r.id DESC LIMIT 1"
+)
+NEXT = (
+    f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE r.session_id = :session"
+    " AND (r.datetime_utc, r.id) > (:at, :id) ORDER BY r.datetime_utc, r.id LIMIT 1"
+)
+SESSION_SIZE = "SELECT count(*) FROM request_rows WHERE session_id = :session"
+
+# A tool's output may be long, and what is cut is no JSON any more: SQLite takes out the parts.
+_PART = "CASE WHEN json_valid(data) THEN {} END AS {}"
+_PARTS = ", ".join(
+    _PART.format(expression, name)
+    for expression, name in (
+        ("json_extract(data, '$.id')", "tool_id"),
+        ("json_extract(data, '$.name')", "name"),
+        ("substr(json_extract(data, '$.arguments'), 1, 20000)", "arguments"),
+        ("substr(json_extract(data, '$.output'), 1, 20000)", "output"),
+        ("length(json_extract(data, '$.output'))", "output_chars"),
+        ("json_extract(data, '$.is_error')", "is_error"),
+        ("json_extract(data, '$.refused')", "refused"),
+        ("substr(json_extract(data, '$.text'), 1, 20000)", "text"),
+        ("json_extract(data, '$.message')", "message"),
+        ("json_extract(data, '$.notice')", "notice"),
+        ("json_extract(data, '$.seconds')", "seconds"),
+        ("json_extract(data, '$.chars')", "chars"),
+    )
+)
+TOOLS = (
+    f"SELECT seq, attempt, t, kind, length(data) AS size, {_PARTS} FROM events"
+    " WHERE job_id = :job AND kind IN ('tool_call', 'tool_result', 'notice', 'reasoning')"
+    " ORDER BY seq LIMIT :limit"
+)
+FIRST_TEXT = (
+    "SELECT attempt, min(t) AS first, max(t) AS last FROM events"
+    " WHERE job_id = :job AND kind = 'text' GROUP BY attempt"
+)
+EVENTS = (
+    "SELECT seq, attempt, t, kind, length(data) AS size, substr(data, 1, 4000) AS data FROM events"
+    " WHERE job_id = :job AND seq > :after ORDER BY seq LIMIT :limit"
+)
+EVENTS_BEFORE = (
+    "SELECT min(seq) - 1 FROM (SELECT seq FROM events WHERE job_id = :job AND seq <= :after"
+    " ORDER BY seq DESC LIMIT :limit)"
+)
+LAST_EVENT = "SELECT max(seq) FROM events WHERE job_id = :job"
+
+# --- jobs ----------------------------------------------------------------------------------------
+
+_JOB_LIST = (
+    "SELECT j.id, j.request_id, j.kind, j.provider, j.model, j.status, j.access, j.cwd,"
+    " j.session_id, j.attempts, j.exit_code, j.error_category, j.queued_at, j.started_at,"
+    " j.finished_at, j.delivered_at, j.cancel_requested_at, j.pid, j.owner_host, j.heartbeat_at,"
+    " j.lease_until, j.parent_job_id,"
+    " (SELECT substr(b.prompt, 1, 400) FROM bodies b WHERE b.id = j.body_id) AS prompt"
+    " FROM job_rows j"
+)
+LIVE_JOBS = (
+    f"{_JOB_LIST} WHERE j.status IN ('queued', 'running')"
+    " ORDER BY j.status DESC, j.started_at LIMIT 200"
+)
+JOB_TAIL = (
+    "SELECT seq, attempt, t, kind, substr(data, 1, 2000) AS data FROM events"
+    " WHERE job_id = :job ORDER BY seq DESC LIMIT 12"
+)
+REQUEST_OF_JOB = "SELECT id FROM request_rows WHERE job_id = :job ORDER BY datetime_utc LIMIT 1"
+
+
+def ended_jobs(status: str | None, provider: str | None, before: bool) -> str:
+    """A page of jobs that are over, last started first."""
+    terms = ["j.started_at < :until"]
+    terms.append("j.status = :status" if status else "j.status NOT IN ('queued', 'running')")
+    if provider:
+        terms.append("j.provider = :provider")
+    if before:
+        terms.append("(j.started_at, j.id) < (:at, :id)")
+    where = " AND ".join(terms)
+    return f"{_JOB_LIST} WHERE {where} ORDER BY j.started_at DESC, j.id DESC LIMIT :limit"
+
+
+CANCEL = (
+    "UPDATE job_rows SET cancel_requested_at = :at WHERE id = :id"
+    " AND status IN ('queued', 'running') AND cancel_requested_at IS NULL"
+)
+
+# --- sessions ------------------------------------------------------------------------------------
+
+SESSION = (
+    "SELECT * FROM sessions WHERE session_id = :session"
+    " AND (:provider = '' OR provider = :provider) ORDER BY last_used_at DESC LIMIT 2"
+)

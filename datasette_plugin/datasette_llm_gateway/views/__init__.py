@@ -1,0 +1,14 @@
+"""One module a screen; each lists its own routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["routes"]
+
+
+def routes() -> list[Any]:
+    """Every route of the plugin, as Datasette wants them."""
+    from . import requests
+
+    return [*requests.ROUTES]

@@ -1,0 +1,124 @@
+"""``/-/gateway/requests``: everything that was asked, by filters, newest first."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from datasette.utils.asgi import Response
+
+from .. import queries
+from ..csvs import as_csv
+from ..filters import Filters
+from ..page import ROOT, Page, screen
+
+__all__ = ["ROUTES", "choices"]
+
+PAGE_SIZE = 50
+EXPORT_SIZE = 10_000
+
+
+@screen("requests")
+async def requests(page: Page) -> Response:
+    """The list, or with ``_format`` the same rows as CSV or JSON."""
+    filters = Filters.of(page.args)
+    if page.args.get("_format") in ("csv", "json"):
+        return await _export(page, filters, page.args["_format"])
+    listed, options = await asyncio.gather(_page_of(page, filters), choices(page))
+    rows, newer, older = listed
+    where, parameters = filters.where()
+    sql = queries.requests(where).replace(" LIMIT :limit", "")
+    return await page.render(
+        "gateway_requests.html",
+        rows=rows,
+        longest=max((row["duration_ms"] or 0 for row in rows), default=0),
+        newer=newer and page.url("/requests", **filters.query(after=newer)),
+        older=older and page.url("/requests", **filters.query(before=older)),
+        filters=filters,
+        choices=options,
+        exports=await _exports(page, filters, sql, parameters),
+    )
+
+
+async def choices(page: Page) -> dict[str, list[str]]:
+    """What the filter bar offers: what there is."""
+    columns = ("provider", "model")
+    found = await asyncio.gather(*(page.panel(queries.distinct(column)) for column in columns))
+    return {
+        column: [row["value"] for row in rows or []]
+        for column, rows in zip(columns, found, strict=True)
+    }
+
+
+async def _page_of(page: Page, filters: Filters) -> tuple[list[Any], str, str]:
+    """Rows, and the keys of the pages before and after them."""
+    where, parameters = filters.where()
+    before, after = _key(page.args.get("before")), _key(page.args.get("after"))
+    if after:
+        before = None
+    at = before or after
+    if at:
+        parameters.update(at=at[0], id=at[1])
+    parameters["limit"] = PAGE_SIZE + 1
+    found = await page.rows(queries.requests(where, bool(before), bool(after)), parameters)
+    more, rows = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
+    if after:
+        rows.reverse()
+    if not rows:
+        return [], "", ""
+    newer = more if after else bool(before)
+    older = True if after else more
+    return rows, _key_of(rows[0]) if newer else "", _key_of(rows[-1]) if older else ""
+
+
+def _key_of(row: Any) -> str:
+    return f"{row['datetime_utc']}~{row['id']}"
+
+
+def _key(text: str | None) -> tuple[str, str] | None:
+    at, tilde, id = (text or "").partition("~")
+    return (at, id) if tilde else None
+
+
+async def _exports(
+    page: Page, filters: Filters, sql: str, parameters: dict[str, Any]
+) -> list[tuple[str, str]]:
+    links = [
+        ("CSV", page.url("/requests", **filters.query(_format="csv"))),
+        ("JSON", page.url("/requests", **filters.query(_format="json"))),
+    ]
+    if await page.may_sql():
+        links.append(("SQL", page.sql_url(sql, parameters)))
+    table = page.datasette.urls.table(page.recorder, "request_rows")
+    exact = {"provider", "model", "status", "access", "outcome"}
+    query = [
+        f"{key}__exact={_quoted(value)}" for key, value in filters.said.items() if key in exact
+    ]
+    return [("Table", "&".join([f"{table}?_sort_desc=datetime_utc", *query])), *links]
+
+
+def _quoted(text: str) -> str:
+    from urllib.parse import quote
+
+    return quote(text, safe="")
+
+
+async def _export(page: Page, filters: Filters, format: str) -> Response:
+    where, parameters = filters.where()
+    rows = await page.rows(queries.requests(where), {**parameters, "limit": EXPORT_SIZE})
+    columns = [*queries.LIST_COLUMNS, "prompt"]
+    if format == "csv":
+        return page.send(as_csv(columns, rows), "text/csv; charset=utf-8", "requests.csv")
+    return Response.json([{name: row[name] for name in columns} for row in rows])
+
+
+@screen("requests")
+async def home(page: Page) -> Response:
+    """Where there is no better first page."""
+    return page.go(page.url("/requests"))
+
+
+ROUTES = [
+    (rf"^{ROOT}/?$", home),
+    (rf"^{ROOT}/requests$", requests),
+]
