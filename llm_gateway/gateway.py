@@ -331,6 +331,8 @@ class _Asking:
         )
 
     def _prepare(self, *, lock: bool) -> SessionPlan:
+        if self.request.options.model is not None and not self.in_worker:
+            self._resolve_model()
         choice = self._session(lock)
         options, inherited = sessions.inherit(self.request.options, choice.last)
         cwd = os.path.abspath(os.path.expanduser(options.cwd)) if options.cwd else _here()
@@ -338,6 +340,14 @@ class _Asking:
         self.run.request = replace(self.request, options=replace(options, cwd=cwd, add_dirs=dirs))
         self.run.access = resolve_access(self.request.options.access, inherited, os.environ)
         return choice.plan
+
+    def _resolve_model(self) -> None:
+        """Put the vendor's name in the place of an alias; one that nobody knows stays."""
+        from .registry import resolve
+
+        options = self.request.options
+        model = resolve(self.provider, options.model)
+        self.run.request = replace(self.request, options=replace(options, model=model))
 
     def _begin(self) -> None:
         o = self.request.options

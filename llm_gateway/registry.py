@@ -149,6 +149,11 @@ def _named(found: Models, provider: Provider) -> None:
         found.warnings += [f"{name}: {text}" for text in warnings]
     for value, source, name in _said(provider, "<PROVIDER>_DEFAULT_MODEL"):
         found.set_default(value, source, name)
+    _aliases(found, provider)
+
+
+def _aliases(found: Models, provider: Provider) -> dict[str, str]:
+    """What the user calls models, the provider's own variable last, which wins."""
     for setting, prefix in (
         ("LLM_GATEWAY_MODEL_ALIASES", f"{provider.name}."),
         ("<PROVIDER>_MODEL_ALIASES", ""),
@@ -157,6 +162,7 @@ def _named(found: Models, provider: Provider) -> None:
             aliases, warnings = aliases_in(value, prefix)
             found.aliases |= aliases
             found.warnings += [f"{name}: {text}" for text in warnings]
+    return found.aliases
 
 
 def _said(provider: Provider, name: str) -> Iterator[tuple[str, str, str]]:
@@ -219,13 +225,19 @@ def resolve(
         return None
     if not is_name(word):
         raise InvalidInput(f"The model {word!r} can be no model's name.")
-    found = known(provider, environ)
-    target = found.aliases.get(word.lower(), word)
+    target = _aliases(Models(provider.name), provider).get(word.lower(), word)
     if target.lower() in ("default", "latest"):
-        return found.default
+        return _with_listing(provider, environ).default
     if target.lower() in provider.catalogue.words:
-        return _newest(found, target.lower()) or target
+        return _newest(_with_listing(provider, environ), target.lower()) or target
     return target
+
+
+def _with_listing(provider: Provider, environ: Mapping[str, str]) -> Models:
+    from .model_cache import listing_of
+
+    models, default, by = listing_of(provider.name) or ({}, None, "")
+    return known(provider, environ, listing=Listing(models, default), listed_by=by)
 
 
 def _newest(found: Models, word: str) -> str | None:
