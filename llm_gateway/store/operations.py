@@ -17,7 +17,7 @@ __all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
 
 _LIVE = "status IN ('queued', 'running')"
 _STDERR_CHARS = 65_536
-_OF_JOB = ("status", "finished_at", "error_category", "error_message", "exit_code")
+_OF_JOB = ("finished_at", "error_category", "error_message", "exit_code")
 _LIKE_THE_FIRST = """
 UPDATE request_rows SET (model, resolved_model, session_id, stop_reason, cli_version,
     response_chars, tools_run, refused_actions, duration_ms) = (
@@ -110,6 +110,8 @@ def finish(
     if not asked and job_id is None:
         return
     if body is not None:
+        if not asked:
+            search.forget(conn, request_id)
         conn.execute(
             "INSERT INTO bodies (id, response, messages) VALUES (:id, :response, :messages)"
             " ON CONFLICT (id) DO UPDATE SET response = excluded.response,"
@@ -148,9 +150,12 @@ def answered(
     """
     said = ended or {"status": "completed", "finished_at": now()}
     known = {name: said.get(name) for name in _OF_JOB if name in said}
-    update(conn, "request_rows", known, f"id = ? AND {_LIVE}", (request_id,))
+    if not update(conn, "request_rows", known, f"id = ? AND {_LIVE}", (request_id,)):
+        return
     conn.execute(_LIKE_THE_FIRST, {"id": request_id, "job": job_id})
     conn.execute(_ITS_BODY, {"id": request_id, "job": job_id})
+    # Last, because a request is counted and searched as it is when it ends.
+    update(conn, "request_rows", {"status": said["status"]}, "id = ?", (request_id,))
 
 
 def withdraw(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -111,6 +112,43 @@ def test_a_shared_answer_costs_once_and_is_saved_by_the_others(
     assert sums == (5, 0, 1, 1, 1, 1, 10, 1, 0.25, 0.75)
     assert conn.execute("select sum(requests) from hourly_durations").fetchone() == (1,)
     assert same_by_day(conn)
+
+
+def claimed(recorder: Recorder, name: str) -> str:
+    """A request that asks the same as the others; how it got its answer."""
+    request = Request(id=f"R{name}", provider="claude", prompt="why?")
+    found = recorder.claim(
+        request,
+        f"J{name}",
+        model=None,
+        access="read",
+        cwd="/w",
+        columns={"key": "k", "head": "h"},
+        head="h",
+        fingerprint="f",
+    )
+    assert found is not None
+    return found.outcome
+
+
+def test_what_shares_an_answer_counts_as_what_answered_it(
+    recorder: Recorder, conn: sqlite3.Connection
+) -> None:
+    """Joined and reused requests are of the model that answered, each with its saving."""
+    assert [claimed(recorder, name) for name in "12"] == ["ran", "joined"]
+    end = {"reply": REPLY, "fingerprint": "f", "reusable": True, "duration_ms": 9}
+    recorder.finish("R1", "J1", "completed", delivered=True, **end)  # type: ignore[arg-type]
+    assert claimed(recorder, "3") == "reused"
+    found = conn.execute(
+        "select model, requests, joined, reused, round(cost_usd, 6), round(saved_usd, 6)"
+        " from hourly"
+    ).fetchall()
+    assert found == [("claude-opus-4", 3, 1, 1, 0.25, 0.5)]
+    recorder.close()
+    path = Path(os.environ["LLM_GATEWAY_HOME"]) / "logs.db"
+    query = "select count(*) from bodies_fts where bodies_fts match 'response: because'"
+    with sqlite3.connect(path) as read:
+        assert read.execute(query).fetchone() == (3,)
 
 
 def test_pruned_requests_stay_counted(

@@ -1,0 +1,109 @@
+"""What the recorder's sums tell: how many, how well, how long, for how much."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from llm_gateway.store.rollups import percentile
+
+__all__ = ["BY", "stats"]
+
+BY = ("provider", "model", "day")
+
+_GOOD, _CANCELED = "status = 'completed'", "status = 'canceled'"
+_SUMS = {
+    "requests": "sum(requests)",
+    "completed": f"sum(requests * ({_GOOD}))",
+    "failed": f"sum(requests * NOT ({_GOOD} OR {_CANCELED}))",
+    "canceled": f"sum(requests * ({_CANCELED}))",
+    "denied": "sum(denied)",
+    "joined": "sum(joined)",
+    "collected": "sum(collected)",
+    "reused": "sum(reused)",
+    "retries": "sum(retries)",
+    "input_tokens": "sum(input_tokens)",
+    "output_tokens": "sum(output_tokens)",
+    "cache_read_tokens": "sum(cache_read_tokens)",
+    "cache_write_tokens": "sum(cache_write_tokens)",
+    "reasoning_tokens": "sum(reasoning_tokens)",
+    "cost_usd": "round(sum(cost_usd), 6)",
+    "saved_usd": "round(sum(saved_usd), 6)",
+    "unpriced": "sum(unpriced)",
+}
+
+
+def stats(
+    conn: sqlite3.Connection, by: str | None = None, since: str | None = None
+) -> list[dict[str, Any]]:
+    """One dict a group, or one in all; none where nothing has ended.
+
+    A request counts by the hour in which it began, so ``since`` counts from the beginning of its
+    hour. The success rate leaves out what somebody canceled; the percentiles are of what ran to an
+    answer.
+
+    :param by: provider, model (of a provider) or day (UTC).
+    """
+    table = "daily" if since is None else "hourly"
+    groups = _groups(table, by)
+    keys = ", ".join([*groups.values(), ""])
+    grouped = f"GROUP BY {', '.join(groups.values())}" if groups else "HAVING sum(requests)"
+    where, parameters = _since(since)
+    rows = conn.execute(
+        f"SELECT {keys} {', '.join(_SUMS.values())} FROM {table} {where} {grouped}"
+        f" {'ORDER BY ' + ', '.join(groups.values()) if groups else ''}",
+        parameters,
+    )
+    buckets = _buckets(conn, table, keys, where, parameters, len(groups))
+    names = (*groups, *_SUMS)
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    return [_told(row, buckets.get(tuple(row[g] for g in groups), [])) for row in found]
+
+
+def _groups(table: str, by: str | None) -> dict[str, str]:
+    """The names of what tells groups apart, and the SQL of each."""
+    day = "day" if table == "daily" else "substr(hour, 1, 10)"
+    groups = {
+        "provider": {"provider": "provider"},
+        "model": {"provider": "provider", "model": "model"},
+        "day": {"day": day},
+    }
+    return groups[by] if by else {}
+
+
+def _since(since: str | None) -> tuple[str, tuple[str, ...]]:
+    return ("", ()) if since is None else ("WHERE hour >= ?", (since[:13],))
+
+
+Bucket = tuple[int, int, int]
+
+
+def _buckets(
+    conn: sqlite3.Connection,
+    table: str,
+    keys: str,
+    where: str,
+    parameters: tuple[str, ...],
+    width: int,
+) -> dict[tuple[Any, ...], list[Bucket]]:
+    """The histogram of each group."""
+    found: dict[tuple[Any, ...], list[Bucket]] = {}
+    rows = conn.execute(
+        f"SELECT {keys} upto_ms, above_ms, sum(requests) FROM {table}_durations"
+        f" JOIN duration_bounds USING (upto_ms) {where} {'AND' if where else 'WHERE'} {_GOOD}"
+        f" GROUP BY {keys} upto_ms",
+        parameters,
+    )
+    for row in rows:
+        found.setdefault(row[:width], []).append(row[width:])
+    return found
+
+
+def _told(row: dict[str, Any], buckets: list[Bucket]) -> dict[str, Any]:
+    tried = row["completed"] + row["failed"]
+    return {
+        **row,
+        "success_rate": round(row["completed"] / tried, 4) if tried else None,
+        "p50_ms": percentile(buckets, 0.50),
+        "p95_ms": percentile(buckets, 0.95),
+    }
