@@ -24,17 +24,19 @@ class Withdrawn(Exception):
     """The job's own asker ended it before anybody had anything of it, so that it may run again."""
 
 
-def followed(run: Run, conn: sqlite3.Connection, job_id: str) -> Reply:
+def followed(run: Run, conn: sqlite3.Connection, job_id: str, *, timed: bool = True) -> Reply:
     """Deliver the events of a job from its beginning, and return its reply or raise its error.
+
+    :param timed: whether the asker's time-outs end its wait; a job of its own has them itself.
 
     :raises Withdrawn: where it was canceled and this asker may run it itself.
     """
-    return _Following(run, conn, job_id).reply()
+    return _Following(run, conn, job_id, timed).reply()
 
 
 class _Following:
-    def __init__(self, run: Run, conn: sqlite3.Connection, job_id: str) -> None:
-        self.run, self.conn, self.job_id = run, conn, job_id
+    def __init__(self, run: Run, conn: sqlite3.Connection, job_id: str, timed: bool) -> None:
+        self.run, self.conn, self.job_id, self.timed = run, conn, job_id, timed
         self.seq = -1
         self.began = self.heard = self.looked = time.monotonic()
         self.something_ran = False
@@ -69,7 +71,8 @@ class _Following:
         """Until something was written, or it is time to look whether anybody still writes."""
         while True:
             now = time.monotonic()
-            self._check_clock(now)
+            if self.timed:
+                self._check_clock(now)
             silent = now - self.heard > LAZY_AFTER
             select.select([self.run.cancel], [], [], LAZY if silent else PATIENT)
             if self.run.cancel.reason or self._gone():

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from . import sessions, settings
 from .checks import check
@@ -29,7 +30,7 @@ from .errors import (
     Orphaned,
     SpawnFailed,
 )
-from .events import Reply
+from .events import Notice, Reply
 from .execution import Execution, state_of
 from .follow import Withdrawn, followed
 from .ids import new_id
@@ -37,7 +38,7 @@ from .policy.access import resolve_access
 from .providers import provider_named
 from .queueing import wait_for_place
 from .request import Access, Request, SessionPlan
-from .run import LIVE, Run
+from .run import KILLED, LIVE, Run
 from .spec import request_of
 from .store import jobs
 from .store.claims import Claim
@@ -121,9 +122,14 @@ def _work(run: Run, stack: ExitStack) -> Reply:
     spec = jobs.spec_of(conn, run.job_id) if conn is not None else None
     if spec is None or not recorder.take(run.job_id):
         raise Orphaned(f"Job {run.job_id} does not wait for a worker.")
+    run.heard = partial(_tell_followers, recorder, run.job_id)
     run.request = request_of(spec)
     run.access = run.request.options.access or Access.READ
     return _Asking(run, stack, recorder=recorder, in_worker=True).worked()
+
+
+def _tell_followers(recorder: Recorder, job_id: str, text: str) -> None:
+    recorder.events(job_id, 0, [(0, Notice("warning", text))])
 
 
 def _deliver(run: Run, recorder: Recorder) -> None:
@@ -306,7 +312,7 @@ class _Asking:
         self.run.outcome = "ran" if ours else claim.outcome
         self.say(joined_note(conn, claim))
         try:
-            reply = followed(self.run, conn, claim.job_id)
+            reply = followed(self.run, conn, claim.job_id, timed=not ours)
         except GatewayError as error:
             self._withdraw(error, claim)
             raise
@@ -318,7 +324,7 @@ class _Asking:
         conn = self.recorder.connection
         if conn is None:
             return
-        interrupted = bool(self.run.cancel.reason)
+        interrupted = self.run.cancel.reason not in (None, KILLED)
         last = not jobs.others_wait(conn, claim.job_id, self.request.id)
         if interrupted and claim.job["kind"] == "durable" and last:
             self.recorder.write("cancel", job_id=claim.job_id)

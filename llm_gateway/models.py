@@ -6,20 +6,23 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import llm
 from llm.parts import AttachmentPart, StreamEvent, TextPart, ToolResultPart
 
-from . import foreground
+from . import foreground, request
 from .errors import Canceled, GatewayError
 from .events import Done, Event, Notice, Reasoning, Reply, Text, ToolCall, ToolResult, Usage
-from .gateway import Run, ask
 from .ids import new_id
-from .options import options_class, options_of
 from .progress import Progress, harmless
-from .providers.base import Provider
-from .request import Access, Attachment, Options, Request, Turn, system_digest
+from .providers import provider_named
+from .request import Access, Attachment, Request, Turn, system_digest
+
+if TYPE_CHECKING:
+    from .providers.base import Provider
+    from .run import Run
 
 __all__ = ["AsyncGatewayModel", "GatewayModel", "GatewayModelError"]
 
@@ -41,13 +44,30 @@ class _Shared:
     can_stream = True
     supports_conversation = True
 
-    def __init__(self, provider: Provider, vendor_model: str | None = None) -> None:
-        self.provider, self.vendor_model = provider, vendor_model
-        self.namespace = f"gateway-{provider.name}"
+    def __init__(self, provider: str, vendor_model: str | None = None) -> None:
+        self.provider_name, self.vendor_model = provider, vendor_model
+        self.namespace = f"gateway-{provider}"
         self.model_id = f"{self.namespace}/{vendor_model}" if vendor_model else self.namespace
-        self.attachment_types = set(provider.attachment_types)
-        self.supports_schema = provider.supports_schema
-        self.Options = options_class(provider)
+
+    # llm makes every model at every start; what it does not ask for is not made.
+
+    @cached_property
+    def provider(self) -> Provider:
+        return provider_named(self.provider_name)
+
+    @property
+    def attachment_types(self) -> set[str]:
+        return set(self.provider.attachment_types)
+
+    @property
+    def supports_schema(self) -> bool:
+        return self.provider.supports_schema
+
+    @cached_property
+    def Options(self) -> type[llm.Options]:
+        from .options import options_class
+
+        return options_class(self.provider)
 
     def __str__(self) -> str:
         return f"Gateway: {self.model_id}"
@@ -55,6 +75,8 @@ class _Shared:
     def _ask(
         self, prompt: llm.Prompt, stream: bool, response: Any, conversation: Any
     ) -> _Translator:
+        from .gateway import ask
+
         request = self._request(prompt, response, conversation)
         whole = not stream or prompt.schema is not None
         gone = foreground.stdout_gone if foreground.is_llm_command() else None
@@ -67,7 +89,7 @@ class _Shared:
         history, current = _split(prompt.messages)
         return Request(
             id=new_id(),
-            provider=self.provider.name,
+            provider=self.provider_name,
             prompt=_prompt_text(prompt, current),
             options=self._options(prompt.options),
             system=_system(prompt, history),
@@ -79,12 +101,14 @@ class _Shared:
             keep_bodies=_keeps_bodies(),
         )
 
-    def _options(self, said: llm.Options) -> Options:
+    def _options(self, said: llm.Options) -> request.Options:
+        from .options import options_of
+
         options = options_of(said, self.provider)
         return replace(options, model=options.model or self.vendor_model)
 
 
-class GatewayModel(_Shared, llm.Model):  # type: ignore[misc]
+class GatewayModel(_Shared, llm.Model):  # type: ignore[misc,override]
     """``llm -m gateway-NAME``."""
 
     def execute(
@@ -104,7 +128,7 @@ class GatewayModel(_Shared, llm.Model):  # type: ignore[misc]
             translator.progress.end()
 
 
-class AsyncGatewayModel(_Shared, llm.AsyncModel):  # type: ignore[misc]
+class AsyncGatewayModel(_Shared, llm.AsyncModel):  # type: ignore[misc,override]
     """The same for ``llm --async`` and ``llm.get_async_model``."""
 
     async def execute(
@@ -142,7 +166,7 @@ class _Translator:
         return foreground.signals_end(self._stop)
 
     def _stop(self) -> None:
-        self.run.close()
+        self.run.close(killed=True)
         self.say_cut_off()
 
     def say_cut_off(self) -> None:

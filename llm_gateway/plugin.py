@@ -20,27 +20,25 @@ def _models() -> list[tuple[Any, Any]]:
         from .unsupported import models
 
         return list(models(REFUSAL))
-    from .providers import all_providers
+    from .providers import provider_names
 
-    return [_pair(name) for name in all_providers()]
+    return [_pair(name) for name in provider_names()]
 
 
 @cache
 def _pair(provider: str, vendor_model: str | None = None) -> tuple[Any, Any]:
     from .models import AsyncGatewayModel, GatewayModel
-    from .providers import provider_named
 
-    found = provider_named(provider)
-    return GatewayModel(found, vendor_model), AsyncGatewayModel(found, vendor_model)
+    return GatewayModel(provider, vendor_model), AsyncGatewayModel(provider, vendor_model)
 
 
 def _offered() -> Iterator[tuple[Any, Any]]:
     """A model for each name that ``llm gateway models --refresh`` found; one file is read."""
     from .model_cache import offered
-    from .providers import all_providers
+    from .providers import provider_names
 
     for provider, names in offered().items():
-        if provider in all_providers():
+        if provider in provider_names():
             yield from (_pair(provider, name) for name in names)
 
 

@@ -17,7 +17,9 @@ from .events import Done, Event, Notice, Reply, Text
 from .ids import new_id
 from .request import Access, Request
 
-__all__ = ["LIVE", "Run"]
+__all__ = ["KILLED", "LIVE", "Run"]
+
+KILLED = "killed"
 
 Work = Callable[["Run", ExitStack], Reply]
 LIVE: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -43,6 +45,7 @@ class Run:
         self.access = request.options.access or Access.READ
         self.error: BaseException | None = None
         self.said = False
+        self.heard: Callable[[str], None] | None = None  # gets what is said where nobody reads
         self.cancel = process.Cancel()
         self._work = work
         self._channel = Channel()
@@ -77,21 +80,25 @@ class Run:
                 # Taking a tree down may take seconds that other tasks should have.
                 await asyncio.to_thread(self.close)
 
-    def close(self) -> None:
-        """End the child if it still runs and wait until its tree is gone; again means at once."""
+    def close(self, *, killed: bool = False) -> None:
+        """End the child if it still runs and wait until its tree is gone; again means at once.
+
+        :param killed: the process is ended by others, which withdraws nobody from a durable job.
+        """
+        reason = KILLED if killed else "canceled"
         try:
-            self._end(now=False)
+            self._end(reason, now=False)
         except KeyboardInterrupt:
-            self._end(now=True)
+            self._end(reason, now=True)
             if self.gone is None:  # in llm's command, what closes the run is already on its way
                 raise
 
-    def _end(self, *, now: bool) -> None:
+    def _end(self, reason: str, *, now: bool) -> None:
         self._read.set()
         if not self._thread.is_alive():
             return
         if not self._all_read:
-            self.cancel("canceled", now=now)
+            self.cancel(reason, now=now)
         until = time.monotonic() + 10.0
         while self._running.locked() and (seconds := until - time.monotonic()) > 0:
             try:
@@ -123,6 +130,8 @@ class Run:
 
     def say(self, text: str) -> None:
         """One line for the person that waits."""
+        if self.heard is not None:
+            self.heard(text)
         self._channel.put([Notice("warning", text)])
 
     def deliver(self, events: list[Event], weight: int = 0) -> None:

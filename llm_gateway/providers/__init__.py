@@ -1,68 +1,67 @@
-"""The vendor CLIs, one module each; ``all_providers`` is the only list of them."""
+"""The vendor CLIs, one module each, and those that other distributions bring.
+
+``llm`` asks for the names at every start, so nothing is imported for a name alone: a provider's
+module is loaded when that provider is used.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import cache
-from types import ModuleType
+from importlib import import_module
 
-from ..hookspecs import hookimpl
 from .base import Provider
 
-__all__ = ["all_providers", "provider_named"]
+__all__ = ["OURS", "all_providers", "provider_named", "provider_names"]
+
+OURS = ("claude", "codex", "gemini", "grok", "demo")
 
 
 @cache
+def provider_names() -> tuple[str, ...]:
+    """The name of every provider: ours in their fixed order, then those of installed plugins."""
+    from .installed import any_installed
+
+    theirs = _installed() if any_installed() else {}
+    return (*OURS, *(name for name in theirs if name not in OURS))
+
+
+@cache
+def provider_named(name: str) -> Provider:
+    """Return the provider of that name; KeyError where there is none."""
+    if name in OURS:  # nobody takes the name of one of ours
+        module = import_module(f".{name}", __name__)
+        provider: Provider = getattr(module, name.capitalize())()
+        return provider
+    return _installed()[name]
+
+
 def all_providers() -> dict[str, Provider]:
-    """Return every provider by name: ours in their fixed order, then those of installed plugins.
+    """Return every provider by name."""
+    return {name: provider_named(name) for name in provider_names()}
 
-    A plugin that fails to load is left out with one line on stderr: an exception here would end
-    every llm command.
+
+@cache
+def _installed() -> dict[str, Provider]:
+    """Those of installed plugins.
+
+    One that fails to load is left out with one line on stderr: an exception here would end every
+    llm command.
     """
-    ours = sys.modules[__name__]
-    try:
-        return _registered(ours, installed=True)
-    except Exception as error:
-        print(f"llm-gateway: an installed provider failed to load: {error!r}", file=sys.stderr)
-        return _registered(ours, installed=False)
-
-
-def _registered(ours: ModuleType, *, installed: bool) -> dict[str, Provider]:
     import pluggy
 
     from .. import hookspecs
 
     manager = pluggy.PluginManager("llm_gateway")
     manager.add_hookspecs(hookspecs)
-    if installed:
-        manager.load_setuptools_entrypoints("llm_gateway")
-    # Registered last and therefore called first: nobody takes the name of one of ours.
-    manager.register(ours)
     found: dict[str, Provider] = {}
 
     def register(provider: Provider) -> None:
         found.setdefault(provider.name, provider)
 
-    manager.hook.register_gateway_providers(register=register)
+    try:
+        manager.load_setuptools_entrypoints("llm_gateway")
+        manager.hook.register_gateway_providers(register=register)
+    except Exception as error:
+        print(f"llm-gateway: an installed provider failed to load: {error!r}", file=sys.stderr)
     return found
-
-
-def provider_named(name: str) -> Provider:
-    """Return the provider of that name; KeyError where there is none."""
-    return all_providers()[name]
-
-
-@hookimpl
-def register_gateway_providers(register: Callable[[Provider], None]) -> None:
-    from .claude import Claude
-    from .codex import Codex
-    from .demo import Demo
-    from .gemini import Gemini
-    from .grok import Grok
-
-    register(Claude())
-    register(Codex())
-    register(Gemini())
-    register(Grok())
-    register(Demo())

@@ -86,7 +86,7 @@ def claim(conn: sqlite3.Connection, wanted: Wanted) -> Claim:
     if wanted.key is not None and _live(conn, wanted.key) is not None:
         job = {**job, "key": None}  # the key is taken by a job that is not for this asker
     status = _room(conn, job["provider"], wanted)
-    insert(conn, "request_rows", {**wanted.request, "status": status, "job_id": job["id"]})
+    _request(conn, wanted, job["id"], "ran", status)
     insert(conn, "job_rows", {**job, "status": status})
     if wanted.body is not None:
         insert(conn, "bodies", wanted.body)
@@ -206,12 +206,20 @@ def _row(conn: sqlite3.Connection, where: str, *values: str) -> dict[str, Any] |
 
 def _ask(conn: sqlite3.Connection, wanted: Wanted, outcome: str, job_id: str) -> None:
     """The row of an asker whose answer is another job's; it counts no tokens and no cost."""
-    row = {**wanted.request, "job_id": job_id, "outcome": outcome, "status": "running"}
-    insert(conn, "request_rows", row)
+    _request(conn, wanted, job_id, outcome, "running")
     if wanted.body is not None:
         insert(conn, "bodies", wanted.body)
     if outcome != "joined":
-        answered(conn, row["id"], job_id)
+        answered(conn, wanted.request["id"], job_id)
+
+
+def _request(
+    conn: sqlite3.Connection, wanted: Wanted, job_id: str, outcome: str, status: str
+) -> None:
+    """The asker's row, which is there already where the job that it joined was withdrawn."""
+    whose = {"job_id": job_id, "outcome": outcome, "status": status}
+    insert(conn, "request_rows", {**wanted.request, **whose})
+    update(conn, "request_rows", whose, f"id = ? AND {_LIVE}", (wanted.request["id"],))
 
 
 def _room(conn: sqlite3.Connection, provider: str, wanted: Wanted) -> str:
