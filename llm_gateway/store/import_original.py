@@ -169,8 +169,10 @@ def _request(conn: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
         "source": SOURCE,
     }
     body = {name: row.get(name) for name in ("prompt", "system", "response")}
-    _insert(conn, "request_rows", values)
+    _insert(conn, "request_rows", {**values, "status": "running"})
     _insert(conn, "bodies", {"id": own, **body, "thinking": row.get("thinking_blocks")})
+    # Then it ends, as any other: that is what counts it and lets it be found.
+    conn.execute("UPDATE request_rows SET status = ? WHERE id = ?", (values["status"], own))
     return True
 
 

@@ -1,8 +1,10 @@
 """What was asked, added up by hour and by day, so that no screen has to count a million rows.
 
-Triggers keep the sums: a request is counted in the transaction in which it ends, whoever ends it,
-and once, because an end state never changes. Nothing is ever taken out: pruning forgets requests,
-not that there were some. What a shared answer cost is counted where it ran; the others saved it.
+A trigger keeps the sums: a request is counted in the transaction in which it ends, whoever ends it,
+and once, because an end state never changes. So every row begins as queued or running, also one
+that is known to be over. (A trigger on INSERT would see to those, and be compiled for each prompt.)
+Nothing is ever taken out: pruning forgets requests, not that there were some. What a shared answer
+cost is counted where it ran; the others saved it.
 
 Durations lie in a histogram with sixteen buckets a decade, from which any percentile is read with
 an error of at most 15 percent, and some 3 as a rule. A bucket is named by its upper bound.
@@ -22,35 +24,36 @@ _LAST = 2**53
 _ENDED = "status NOT IN ('queued', 'running')"
 _KEYS = ("provider", "model", "status", "category")
 _SAVED = (
-    "coalesce(r.cost_usd, (SELECT f.cost_usd FROM job_rows j JOIN request_rows f"
-    " ON f.id = j.request_id WHERE j.id = r.job_id), 0)"
+    "coalesce({r}.cost_usd, (SELECT f.cost_usd FROM job_rows j JOIN request_rows f"
+    " ON f.id = j.request_id WHERE j.id = {r}.job_id), 0)"
+)
+_TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
 )
 
-# Column, type, and what one request adds to it.
+# Column, type, and what one request, {r}, adds to it.
 _SUMS: tuple[tuple[str, str, str], ...] = (
     ("requests", "INTEGER", "1"),
-    ("joined", "INTEGER", "r.outcome = 'joined'"),
-    ("collected", "INTEGER", "r.outcome = 'collected'"),
-    ("reused", "INTEGER", "r.outcome = 'reused'"),
-    ("denied", "INTEGER", "r.outcome = 'denied'"),
-    ("retries", "INTEGER", "(r.outcome = 'ran') * r.retry_count"),
+    ("joined", "INTEGER", "{r}.outcome = 'joined'"),
+    ("collected", "INTEGER", "{r}.outcome = 'collected'"),
+    ("reused", "INTEGER", "{r}.outcome = 'reused'"),
+    ("denied", "INTEGER", "{r}.outcome = 'denied'"),
+    ("retries", "INTEGER", "({r}.outcome = 'ran') * {r}.retry_count"),
     *(
-        (name, "INTEGER", f"(r.outcome = 'ran') * coalesce(r.{name}, 0)")
-        for name in (
-            "input_tokens",
-            "output_tokens",
-            "cache_read_tokens",
-            "cache_write_tokens",
-            "reasoning_tokens",
-        )
+        (name, "INTEGER", f"({{r}}.outcome = 'ran') * coalesce({{r}}.{name}, 0)")
+        for name in _TOKENS
     ),
-    ("cost_usd", "REAL", "(r.outcome = 'ran') * coalesce(r.cost_usd, 0)"),
+    ("cost_usd", "REAL", "({r}.outcome = 'ran') * coalesce({r}.cost_usd, 0)"),
     (
         "saved_usd",
         "REAL",
-        f"CASE WHEN r.outcome IN ('joined', 'collected', 'reused') THEN {_SAVED} ELSE 0 END",
+        f"CASE WHEN {{r}}.outcome IN ('joined', 'collected', 'reused') THEN {_SAVED} ELSE 0 END",
     ),
-    ("unpriced", "INTEGER", "r.outcome = 'ran' AND r.cost_usd IS NULL"),
+    ("unpriced", "INTEGER", "{r}.outcome = 'ran' AND {r}.cost_usd IS NULL"),
 )
 _PERIODS = {"hourly": ("hour", 13), "daily": ("day", 10)}
 
@@ -86,62 +89,69 @@ def _tables() -> Iterable[str]:
         )
 
 
-def _counted(table: str, rows: str, grouped: bool) -> str:
-    """SQL that adds the ended requests of ``rows``, which are called r, to a table of sums."""
+def _counted(table: str, row: str, rows: str = "") -> str:
+    """SQL that adds the request ``row`` to a table of sums, or all that ended of ``rows``."""
     period, length = _PERIODS[table]
-    names = [name for name, _, _ in _SUMS]
-    told = [f"sum({value})" if grouped else value for _, _, value in _SUMS]
-    keys = f"substr(r.datetime_utc, 1, {length}), r.provider, r.model, r.status"
+    keys = ", ".join((period, *_KEYS))
+    told = [value.format(r=row) for _, _, value in _SUMS]
+    group = (
+        f"substr({row}.datetime_utc, 1, {length}), {row}.provider, {row}.model, {row}.status,"
+        f" coalesce({row}.error_category, '')"
+    )
+    if rows:
+        sums = ", ".join(f"sum({value})" for value in told)
+        source = f"SELECT {group}, {sums} FROM {rows} {row} WHERE {_ENDED} GROUP BY 1, 2, 3, 4, 5"
+    else:
+        source = f"VALUES ({group}, {', '.join(told)})"
     return (
-        f"INSERT INTO {table} ({', '.join((period, *_KEYS, *names))})"
-        f" SELECT {keys}, coalesce(r.error_category, ''), {', '.join(told)}"
-        f" FROM {rows} r WHERE {_ENDED}"
-        + (" GROUP BY 1, 2, 3, 4, 5" if grouped else "")
-        + f" ON CONFLICT ({', '.join((period, *_KEYS))}) DO UPDATE SET "
-        + ", ".join(f"{name} = {name} + excluded.{name}" for name in names)
+        f"INSERT INTO {table} ({keys}, {', '.join(name for name, _, _ in _SUMS)}) {source}"
+        f" ON CONFLICT ({keys}) DO UPDATE SET "
+        + ", ".join(f"{name} = {name} + excluded.{name}" for name, _, _ in _SUMS)
     )
 
 
-def _timed(table: str, rows: str, grouped: bool) -> str:
+def _timed(table: str, row: str, rows: str = "") -> str:
     """The same for the histogram: what ran and has a duration."""
     period, length = _PERIODS[table]
-    bucket = (
-        "(SELECT b.upto_ms FROM duration_bounds b WHERE b.upto_ms >= max(r.duration_ms, 1)"
-        " ORDER BY b.upto_ms LIMIT 1)"
-    )
+    keys = f"{period}, provider, model, status, upto_ms"
+    group = f"substr({row}.datetime_utc, 1, {length}), {row}.provider, {row}.model, {row}.status"
+    if rows:
+        bucket = _BUCKET.format(r=row)
+        source = (
+            f"SELECT {group}, ({bucket}), count(*) FROM {rows} {row}"
+            f" WHERE {_ENDED} AND {_RAN.format(r=row)} GROUP BY 1, 2, 3, 4, 5"
+        )
+    else:
+        where = f"WHERE {_RAN.format(r=row)} AND "
+        bucket = _BUCKET.format(r=row).replace("WHERE ", where)
+        source = bucket.replace("SELECT b.upto_ms", f"SELECT {group}, b.upto_ms, 1")
     return (
-        f"INSERT INTO {table}_durations ({period}, provider, model, status, upto_ms, requests)"
-        f" SELECT substr(r.datetime_utc, 1, {length}), r.provider, r.model, r.status, {bucket},"
-        f" {'count(*)' if grouped else '1'} FROM {rows} r"
-        f" WHERE {_ENDED} AND r.outcome = 'ran' AND r.duration_ms IS NOT NULL"
-        + (" GROUP BY 1, 2, 3, 4, 5" if grouped else "")
-        + f" ON CONFLICT ({period}, provider, model, status, upto_ms)"
-        " DO UPDATE SET requests = requests + excluded.requests"
+        f"INSERT INTO {table}_durations ({keys}, requests) {source}"
+        f" ON CONFLICT ({keys}) DO UPDATE SET requests = requests + excluded.requests"
     )
 
 
-def _trigger(name: str, event: str) -> str:
-    one = "(SELECT * FROM request_rows WHERE id = NEW.id)"
-    adding = (sql(table, one, False) for table in _PERIODS for sql in (_counted, _timed))
-    return f"CREATE TRIGGER {name} {event} BEGIN {'; '.join(adding)}; END"
+_RAN = "{r}.outcome = 'ran' AND {r}.duration_ms IS NOT NULL"
+_BUCKET = (
+    "SELECT b.upto_ms FROM duration_bounds b WHERE b.upto_ms >= max({r}.duration_ms, 1)"
+    " ORDER BY b.upto_ms LIMIT 1"
+)
 
 
 STATEMENTS: tuple[str, ...] = (
     *_tables(),
-    _trigger("request_rows_counted", f"AFTER INSERT ON request_rows WHEN NEW.{_ENDED}"),
-    _trigger(
-        "request_rows_ended",
-        "AFTER UPDATE OF status ON request_rows"
-        f" WHEN OLD.status IN ('queued', 'running') AND NEW.{_ENDED}",
-    ),
+    "CREATE TRIGGER request_rows_ended AFTER UPDATE OF status ON request_rows"
+    f" WHEN OLD.status IN ('queued', 'running') AND NEW.{_ENDED} BEGIN "
+    + "; ".join(add(table, "NEW") for table in _PERIODS for add in (_counted, _timed))
+    + "; END",
 )
 
 
 def fill(conn: sqlite3.Connection) -> None:
     """Count every ended request; only for a file in which none has been counted."""
     for table in _PERIODS:
-        conn.execute(_counted(table, "request_rows", True))
-        conn.execute(_timed(table, "request_rows", True))
+        conn.execute(_counted(table, "r", "request_rows"))
+        conn.execute(_timed(table, "r", "request_rows"))
 
 
 def percentile(buckets: Iterable[tuple[int, int, int]], share: float) -> int | None:

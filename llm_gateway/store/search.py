@@ -2,7 +2,7 @@
 
 The index takes its text from ``bodies`` instead of keeping a copy, so a row must be taken out of it
 before it is changed or deleted (``forget``). A finished request waits in ``search_pending``, where
-triggers put it, until the end of a run indexes it (``take_in``): an answer never waits for that, a
+a trigger puts it, until the end of a run indexes it (``take_in``): an answer never waits for that, a
 SQLite without FTS5 writes the recorder all the same, and an old file is indexed little by little.
 
 unicode61 without stemming: half of the words are code, ``_`` and ``.`` divide them, so a part of a
@@ -37,9 +37,6 @@ STATEMENTS: tuple[str, ...] = (
     f" WHEN OLD.status IN ('queued', 'running') AND NEW.{_ENDED.replace('AND ', 'AND NEW.')}"
     " BEGIN INSERT OR IGNORE INTO search_pending (seq)"
     " SELECT seq FROM bodies WHERE id = NEW.id; END",
-    "CREATE TRIGGER bodies_searchable AFTER INSERT ON bodies"
-    f" WHEN EXISTS (SELECT 1 FROM request_rows WHERE id = NEW.id AND {_ENDED})"
-    " BEGIN INSERT OR IGNORE INTO search_pending (seq) VALUES (NEW.seq); END",
     "CREATE TRIGGER bodies_gone AFTER DELETE ON bodies"
     " BEGIN DELETE FROM search_pending WHERE seq = OLD.seq; END",
 )

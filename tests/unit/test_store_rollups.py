@@ -13,7 +13,7 @@ import pytest
 
 from llm_gateway.events import Reply, Usage
 from llm_gateway.request import Request
-from llm_gateway.store import prune, rollups
+from llm_gateway.store import operations, prune, rollups
 from llm_gateway.store.import_original import import_file
 from llm_gateway.store.recorder import Recorder, open_recorder
 from tests.fakes.original import make_original
@@ -81,7 +81,7 @@ def test_failures_count_by_category(recorder: Recorder, conn: sqlite3.Connection
 
 
 def ended(conn: sqlite3.Connection, id: str, **columns: Any) -> None:
-    """A row that is there with its end from the beginning, as a denied or reused request's is."""
+    """A row that ends as soon as it is there, as a denied or reused request's does."""
     row = {
         "id": id,
         "provider": "claude",
@@ -91,11 +91,9 @@ def ended(conn: sqlite3.Connection, id: str, **columns: Any) -> None:
         "duration_ms": 3,
         **columns,
     }
-    conn.execute(
-        f"insert or ignore into request_rows ({', '.join(row)})"
-        f" values ({', '.join('?' * len(row))})",
-        tuple(row.values()),
-    )
+    operations.insert(conn, "request_rows", {**row, "status": "running"})
+    live = "id = ? and status = 'running'"
+    operations.update(conn, "request_rows", {"status": row["status"]}, live, (id,))
 
 
 def test_a_shared_answer_costs_once_and_is_saved_by_the_others(
