@@ -2,7 +2,7 @@
 
 The index takes its text from ``bodies`` instead of keeping a copy, so a row must be taken out of it
 before it is changed or deleted (``forget``). A finished request waits in ``search_pending``, where
-a trigger puts it, until the end of a run indexes it (``take_in``): an answer never waits for that, a
+a trigger puts it, until the end of a run indexes it (``take_in``): no answer waits for that, a
 SQLite without FTS5 writes the recorder all the same, and an old file is indexed little by little.
 
 unicode61 without stemming: half of the words are code, ``_`` and ``.`` divide them, so a part of a
