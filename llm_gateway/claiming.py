@@ -101,7 +101,7 @@ class Claiming:
         o = self.request.options
         if o.force_refresh or not self.request.keep_bodies or settings.dedup_window() <= 0:
             return False
-        new = self.plan.kind == "new" and not self.request.history
+        new = self.plan.kind == "new" and not self.request.history and self.plan.name is None
         return new or (self.kind == "durable" and self.plan.kind == "resume")
 
     def _key(self) -> str:

@@ -31,6 +31,7 @@ from .request import Access, Invocation, Request, SessionPlan
 from .run import Run
 from .schema import check_schema
 from .store.recorder import Recorder
+from .titles import title_of
 from .watch import Watch
 
 __all__ = ["Execution", "state_of"]
@@ -60,6 +61,7 @@ class Execution:
     request: Request
     provider: Provider
     executable: str
+    choice: sessions.Choice
     access: Access
     recorder: Recorder
     stack: ExitStack
@@ -94,12 +96,11 @@ class Execution:
         try:
             return self._attempt(1, plan)
         except SessionLost as lost:
-            if plan.kind != "resume" or self.request.options.session_id or self.something_ran():
+            if self.something_ran():
                 raise
-            self.run.say(
-                f"{lost.message} The transcript of this conversation starts a new session."
-            )
-        return self._attempt(2, sessions.replayed(self.request, self.provider))
+            choice = sessions.after_loss(self.choice, self.request, self.provider, lost)
+            self.run.say(choice.note or "")
+        return self._attempt(2, choice.plan)
 
     def _attempt(self, number: int, plan: SessionPlan) -> Reply:
         if self.run.cancel.reason or self.recorder.cancel_requested(self.job_id):
@@ -188,7 +189,12 @@ class Execution:
             access=self.access,
             add_dirs=o.add_dirs,
             parent_session_id=plan.session_id if plan.kind == "fork" else None,
+            title=self._title() if plan.kind in ("new", "fork") else None,
+            name=plan.name,
         )
+
+    def _title(self) -> str | None:
+        return title_of(self.request.prompt) if self.request.keep_bodies else None
 
     def finish(self, reply: Reply | None, error: GatewayError | None) -> None:
         """Write down how the job ended; the first word about it counts."""

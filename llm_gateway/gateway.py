@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from . import sessions, settings
+from . import nesting, sessions, settings
 from .checks import check
 from .claiming import Claiming, joined_note
 from .errors import (
@@ -39,11 +39,11 @@ from .providers import provider_named
 from .queueing import wait_for_place
 from .request import Access, Request, SessionPlan
 from .run import KILLED, LIVE, Run
+from .session_lock import taken
 from .spec import request_of
 from .store import jobs
 from .store.claims import Claim
 from .store.recorder import Recorder, open_recorder
-from .store.sessions import SessionRow
 from .worker_start import start_worker
 
 __all__ = ["Run", "ask", "follow", "submit", "work"]
@@ -158,6 +158,7 @@ class _Asking:
         self.recorder = recorder or self._open()
         self.started = time.monotonic()
         self.executable = ""
+        self.choice = sessions.Choice(SessionPlan())
 
     @property
     def request(self) -> Request:
@@ -271,6 +272,7 @@ class _Asking:
             request=self.request,
             provider=self.provider,
             executable=self.executable,
+            choice=self.choice,
             access=self.run.access,
             recorder=self.recorder,
             stack=self.stack,
@@ -339,7 +341,16 @@ class _Asking:
     def _prepare(self, *, lock: bool) -> SessionPlan:
         if self.request.options.model is not None and not self.in_worker:
             self._resolve_model()
-        choice = self._session(lock)
+        choice = self.choice = taken(
+            self.request,
+            self.provider,
+            self.recorder,
+            self.stack,
+            self.say,
+            lambda: bool(self.run.cancel.reason),
+            nested=bool(nesting.ancestors()),
+            hold=lock,
+        )
         options, inherited = sessions.inherit(self.request.options, choice.last)
         cwd = os.path.abspath(os.path.expanduser(options.cwd)) if options.cwd else _here()
         dirs = options.add_dirs and tuple(os.path.expanduser(d) for d in options.add_dirs)
@@ -368,28 +379,6 @@ class _Asking:
 
     def _check(self) -> None:
         self.executable = check(self.request, self.provider, self.run.access)
-
-    def _session(self, lock: bool) -> sessions.Choice:
-        def known(session_id: str) -> SessionRow | None:
-            return self.recorder.session(self.request.provider, session_id)
-
-        choice = sessions.choose(self.request, self.provider, known)
-        if choice.plan.kind == "resume" and lock:
-            held = self.stack.enter_context(
-                sessions.exclusive(
-                    choice.plan.session_id,
-                    settings.home(),
-                    self.say,
-                    lambda: bool(self.run.cancel.reason),
-                )
-            )
-            if held:
-                choice = sessions.choose(self.request, self.provider, known)
-            else:
-                choice = sessions.left(choice, self.request, self.provider, "is busy")
-        if choice.note:
-            self.say(choice.note)
-        return choice
 
 
 def _here() -> str:

@@ -69,6 +69,7 @@ OPTIONS = (
     Option("reuse", bool, "Take the answer of the same prompt where nothing has changed since"),
     Option("force_refresh", bool, "Run it even if the same prompt is running or answered"),
     Option("durable", bool, "Run as a job that goes on when this command is killed"),
+    Option("session", str, "Continue the session of this name, or begin it"),
     Option("session_id", str, "Continue this session of the vendor's CLI"),
     Option("resume_latest", bool, "Continue the newest session of this directory"),
     Option("create_new_session", bool, "Start a new session even when a conversation goes on"),

@@ -81,6 +81,7 @@ class Options:
     reuse: bool | None = None
     force_refresh: bool | None = None
     durable: bool | None = None
+    session: str | None = None
     session_id: str | None = None
     resume_latest: bool | None = None
     create_new_session: bool | None = None
@@ -126,7 +127,8 @@ class SessionPlan:
     or ``latest`` (whatever the CLI considers the newest). ``new_id`` is the id that we choose,
     where the CLI lets us. ``at`` is the vendor's id of the message at which a fork leaves the
     session; None for all of it. ``quoted`` goes before the prompt: what the session has not seen.
-    ``system_before`` is the digest of the system prompt that was in force on its last turn.
+    ``system_before`` is the digest of the system prompt that was in force on its last turn, which
+    ``last_turn`` names. ``name`` is what a person will call a new session.
     """
 
     kind: str = "new"
@@ -137,6 +139,8 @@ class SessionPlan:
     cost_before: float | None = None
     usage_before: Mapping[str, int] | None = None
     system_before: str | None = None
+    last_turn: str | None = None
+    name: str | None = None
 
     @property
     def expected_id(self) -> str | None:

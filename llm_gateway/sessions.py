@@ -7,64 +7,135 @@ the missing turns are quoted, or the session is left and the transcript goes int
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidInput
+from .errors import InvalidInput, Saturated, SessionLost
+from .ids import is_session_id
 from .providers.base import Provider
 from .request import Access, Options, Request, SessionPlan, Turn
 from .store.sessions import SessionRow
 
-__all__ = [
-    "Choice",
-    "again",
-    "choose",
-    "exclusive",
-    "inherit",
-    "is_session_id",
-    "left",
-    "replayed",
-    "turn_of",
-]
+if TYPE_CHECKING:
+    from .providers.stored import StoredSession
+    from .store.session_names import Mark
 
-LOCK_WAIT = 60.0
-LONGEST_ID = 256
+__all__ = ["Choice", "Records", "after_loss", "again", "choose", "inherit", "left", "turn_of"]
+
 Lookup = Callable[[str], SessionRow | None]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The session to use; what it was last run with; what the person should know."""
+    """The session to use; what it was last run with; what the person should know.
+
+    :param mark: how a person chose it, where nothing else leads to it.
+    :param locks: what has to be held meanwhile, in this order.
+    """
 
     plan: SessionPlan
     last: Mapping[str, Any] | None = None
     note: str | None = None
+    mark: Mark | None = None
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """What has to be held meanwhile, in this order; a name, since others mean it as well."""
+        id = self.plan.session_id if self.plan.kind == "resume" else None
+        return tuple(filter(None, (self.mark.lock if self.mark else None, id)))
 
 
-def choose(request: Request, provider: Provider, known: Lookup) -> Choice:
-    """Return the session of a prompt.
+@dataclass(frozen=True)
+class Records:
+    """Where sessions are looked up.
 
-    :param known: looks up what the recorder has about a vendor's session id; None without one.
+    :param known: what the recorder has about a vendor's session id; None without one.
+    :param mark: what a person chose by name, or by ``llm gateway session use``.
+    :param newest: the vendor's newest session of a directory; None: only the CLI can tell.
     """
-    o = request.options
+
+    known: Lookup = lambda _: None
+    mark: Mark | None = None
+    newest: Callable[[str], StoredSession | None] | None = None
+
+
+def choose(request: Request, provider: Provider, records: Records) -> Choice:
+    """Return the session of a prompt; the first of these that is said:
+
+    a new one, an id, a name, the newest of the directory, llm's conversation, the active one.
+    """
+    o, mark = request.options, records.mark
+    if o.session is not None and o.session_id is not None:
+        raise InvalidInput("Say -o session or -o session_id, not both.")
     if o.create_new_session:
-        return Choice(_new(provider, request.history))
-    if o.session_id:
-        return _named(o.session_id, request, known)
+        return _begun(request, provider, None if mark is None or mark.active else mark)
+    if o.session_id is not None:
+        return _by_id(o.session_id, request, records.known)
+    if mark is not None and not mark.active:
+        return _marked(mark, request, provider, records.known)
     if o.resume_latest:
-        return Choice(SessionPlan("latest"))
+        return _newest(request, provider, records)
     at = _last_answer(request.history)
-    if at is None:
-        return Choice(_new(provider, request.history))
-    return _continued(request, provider, at, known)
+    if at is not None:
+        return _continued(request, provider, at, records.known)
+    if mark is not None and not request.history:
+        return _marked(mark, request, provider, records.known)
+    return Choice(_new(provider, request.history))
+
+
+def _begun(request: Request, provider: Provider, mark: Mark | None) -> Choice:
+    plan = _new(provider, request.history, mark)
+    if mark is None or mark.name is None:
+        return Choice(plan)
+    ends = f"; {_ends(provider)}" if mark.active else ""
+    return Choice(plan, note=f"a new session begins, named {mark.name}{ends}", mark=mark)
+
+
+def _marked(mark: Mark, request: Request, provider: Provider, known: Lookup) -> Choice:
+    if mark.session_id is None:
+        return _begun(request, provider, mark)
+    found = _by_id(mark.session_id, request, known)
+    cwd, where = request.options.cwd, (found.last or {}).get("cwd")
+    if cwd and where and not provider.resumes_anywhere and not _same(cwd, where):
+        raise InvalidInput(
+            f"{provider.title} can continue session {mark.name or mark.session_id} only in "
+            f"{where}; leave out -o cwd, or add -o create_new_session 1."
+        )
+    if not mark.active:
+        return replace(found, mark=mark)
+    there = f" in {where}" if where and not cwd and not _same(os.curdir, where) else ""
+    note = f"continuing the active session {_called(mark)}{there}; {_ends(provider)}"
+    return replace(found, last=_without_access(found.last), note=note, mark=mark)
+
+
+def _called(mark: Mark) -> str:
+    return f"{mark.name} ({mark.session_id})" if mark.name else str(mark.session_id)
+
+
+def _ends(provider: Provider) -> str:
+    return f"llm gateway session clear {provider.name} ends that"
+
+
+def _newest(request: Request, provider: Provider, records: Records) -> Choice:
+    """The newest of the directory; most CLIs would begin a new one in silence where none is."""
+    if records.newest is None:
+        return Choice(SessionPlan("latest"))
+    cwd = os.path.abspath(os.path.expanduser(request.options.cwd or os.curdir))
+    found = records.newest(cwd)
+    if found is None:
+        raise SessionLost(
+            f"{provider.title} has no session of {cwd}; leave out resume_latest to start one."
+        )
+    choice = _by_id(found.session_id, request, records.known)
+    return replace(choice, last={**_without_access(choice.last), "cwd": cwd})
+
+
+def _without_access(last: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What nobody named on this prompt must not hand on its access level either."""
+    return {name: value for name, value in (last or {}).items() if name != "access"}
 
 
 def _known(row: SessionRow | None) -> dict[str, Any]:
@@ -78,14 +149,7 @@ def _last_answer(history: tuple[Turn, ...]) -> int | None:
     return next((i for i in reversed(range(len(history))) if told[i]), None)
 
 
-def is_session_id(word: object) -> bool:
-    """Whether a word can go into a command line and a path as a session's id, whoever said it."""
-    if not isinstance(word, str) or not 0 < len(word) <= LONGEST_ID:
-        return False
-    return word.isprintable() and "/" not in word and not word.startswith(("-", "."))
-
-
-def _named(session_id: str, request: Request, known: Lookup) -> Choice:
+def _by_id(session_id: str, request: Request, known: Lookup) -> Choice:
     if session_id.startswith("gw-") or not is_session_id(session_id):
         raise InvalidInput(f"{session_id!r} is not a session id of a vendor's CLI.")
     last = _known(known(session_id))
@@ -120,9 +184,17 @@ def _continued(request: Request, provider: Provider, at: int, known: Lookup) -> 
 
 
 def left(choice: Choice, request: Request, provider: Provider, why: str) -> Choice:
-    """Return how to go on without touching a session that somebody else is in, or was."""
+    """Return how to go on without touching a session that somebody else is in, or was.
+
+    :raises Saturated: where nothing but the session has what was said so far.
+    """
     last = choice.last or {}
     session_id, message = choice.plan.session_id, last.get("message")
+    if not request.history:
+        raise Saturated(
+            f"Session {session_id or choice.plan.name} {why}; try again when the prompt in it has "
+            "ended, or start another session with -o create_new_session 1."
+        )
     if provider.forks_at_message and message:
         at = _last_answer(request.history)
         quoted = request.history[at + 1 :] if at is not None else ()
@@ -139,9 +211,9 @@ def _same(cwd: str, other: object) -> bool:
     )
 
 
-def _new(provider: Provider, quoted: tuple[Turn, ...]) -> SessionPlan:
+def _new(provider: Provider, quoted: tuple[Turn, ...], mark: Mark | None = None) -> SessionPlan:
     new_id = str(uuid.uuid4()) if provider.chooses_session_id else None
-    return SessionPlan("new", new_id=new_id, quoted=quoted)
+    return SessionPlan("new", new_id=new_id, quoted=quoted, name=mark.name if mark else None)
 
 
 def _resumed(
@@ -155,12 +227,29 @@ def _resumed(
         cost_before=last.get("cost_total_usd"),
         usage_before=last.get("usage_totals"),
         system_before=last.get("system"),
+        last_turn=last.get("last_turn_id"),
     )
 
 
-def replayed(request: Request, provider: Provider) -> SessionPlan:
-    """Return the plan for when the vendor lost the session: everything said so far, quoted."""
-    return _new(provider, request.history)
+def after_loss(choice: Choice, request: Request, provider: Provider, lost: SessionLost) -> Choice:
+    """Return a new session for a prompt whose own the vendor does not have.
+
+    :raises SessionLost: where that would drop, unsaid, what was said in it.
+    """
+    mark = choice.mark
+    if choice.plan.kind != "resume" or request.options.session_id:
+        raise lost
+    if request.history:
+        note = f"{lost.message} The transcript of this conversation starts a new session."
+        return Choice(_new(provider, request.history, mark), choice.last, note, mark)
+    last = choice.last or {}
+    if mark is not None and mark.name and not last.get("turns") and not last.get("source"):
+        note = f"{lost.message} Nothing was answered in it; a new session begins."
+        return Choice(_new(provider, (), mark), choice.last, note, mark)
+    if mark is not None:
+        which = mark.name or mark.session_id
+        lost.message += f" llm gateway session delete {which} forgets it here."
+    raise lost
 
 
 def inherit(options: Options, last: Mapping[str, Any] | None) -> tuple[Options, Access | None]:
@@ -184,52 +273,13 @@ def again(plan: SessionPlan) -> SessionPlan:
 
 
 def turn_of(request: Request, plan: SessionPlan) -> str:
-    """Return what tells this turn of a session from any other; empty for a new session."""
+    """Return what tells this turn of a session from any other; empty for a new session.
+
+    The same words said twice in a session are two turns, also where no history tells them apart.
+    """
     if plan.kind != "resume":
         return ""
     at = _last_answer(request.history)
     told = request.history[at].session or {} if at is not None else {}
-    return f"{plan.session_id} {told.get('turn', '')}"
-
-
-@contextmanager
-def exclusive(
-    session_id: str | None, state: Path, say: Callable[[str], None], canceled: Callable[[], bool]
-) -> Iterator[bool]:
-    """Hold a vendor's session for this process alone; yields False if it could not be had.
-
-    Waits up to a minute and says so once. The lock dies with its holder.
-    """
-    if session_id is None:
-        yield True
-        return
-    folder = state / "locks"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = hashlib.sha256(session_id.encode()).hexdigest()[:32]
-        descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError:
-        yield True
-        return
-    try:
-        yield _wait_for(descriptor, session_id, say, canceled)
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for(
-    descriptor: int, session_id: str, say: Callable[[str], None], canceled: Callable[[], bool]
-) -> bool:
-    until, said = time.monotonic() + LOCK_WAIT, False
-    while not canceled():
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if time.monotonic() > until:
-                return False
-        if not said:
-            say(f"waiting for session {session_id}: another prompt is running in it")
-            said = True
-        time.sleep(0.05)
-    return False
+    ours = told.get("session_id") == plan.session_id
+    return f"{plan.session_id} {(told.get('turn') if ours else plan.last_turn) or ''}"

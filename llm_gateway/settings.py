@@ -43,6 +43,7 @@ __all__ = [
     "retry_wait",
     "reuse",
     "said",
+    "session_ttl",
     "setting",
 ]
 
@@ -198,6 +199,11 @@ def log_retention_days() -> float | None:
 def setting(name: str) -> Setting:
     """The row of a setting."""
     return _BY_NAME[name]
+
+
+def session_ttl() -> float:
+    """Seconds without use after which our record of a session is hidden and pruned."""
+    return float(said("LLM_GATEWAY_SESSION_TTL"))
 
 
 def said(name: str, provider: str = "") -> str:
@@ -476,6 +482,13 @@ SETTINGS: tuple[Setting, ...] = (
         number(above=0),
         "",
         "days after which prompts and answers are pruned too; unset keeps them",
+    ),
+    Setting(
+        "LLM_GATEWAY_SESSION_TTL",
+        number(above=0),
+        "2592000",
+        "seconds without use after which the gateway forgets a session; the vendor keeps it",
+        older="SESSION_TTL",
     ),
     Setting(
         "LLM_GATEWAY_<PROVIDER>_CLI",

@@ -18,9 +18,9 @@ from .errors import (
     Transient,
 )
 from .events import Done, Event, Notice, Reasoning, Reply, Session, Text
+from .ids import is_session_id
 from .providers.parsing import Exit
 from .request import Invocation
-from .sessions import is_session_id
 
 if TYPE_CHECKING:
     from .execution import Execution

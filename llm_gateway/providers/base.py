@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import (
     AuthFailed,
@@ -30,6 +30,9 @@ from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, s
 from .catalogue import Catalogue
 from .parsing import Parser
 from .upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from .stored import StoredSession
 
 __all__ = [
     "SHARED_OPTIONS",
@@ -52,7 +55,7 @@ SHARED_OPTIONS = frozenset(
     {
         *("model", "access", "cwd", "timeout", "idle_timeout", "retry_wait"),
         *("retries", "ignore_breaker", "reuse", "force_refresh", "durable"),
-        *("session_id", "create_new_session", "correlation_id", "trust_workspace"),
+        *("session", "session_id", "create_new_session", "correlation_id", "trust_workspace"),
     }
 )
 
@@ -144,6 +147,10 @@ class Provider(ABC):
         home = env.get("HOME", os.path.expanduser("~"))
         named = env.get(variable) or place.replace("~", home, 1)
         return os.path.abspath(named) if named else ""
+
+    def stored_sessions(self, environ: Mapping[str, str]) -> Iterator[StoredSession] | None:
+        """Return the sessions that the CLI keeps for this user, newest first; None: not known."""
+        return None
 
     def check(self, request: Request, access: Access) -> None:
         """Refuse what this CLI cannot be asked, before anything is spawned."""

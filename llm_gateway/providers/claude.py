@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     AuthFailed,
@@ -50,6 +51,9 @@ from .features import mentions_variable
 from .instructions import workspace_instructions
 from .messages import MessagesStream
 from .parsing import Exit
+
+if TYPE_CHECKING:
+    from .stored import StoredSession
 
 __all__ = ["Claude"]
 
@@ -180,6 +184,11 @@ class Claude(Provider):
             access=launch.access,
             session=launch.session,
         )
+
+    def stored_sessions(self, environ: Mapping[str, str]) -> Iterator[StoredSession]:
+        from . import stored
+
+        return stored.claude(Path(self.config_dir(environ)))
 
     def parser(self, request: Request, invocation: Invocation) -> ClaudeParser:
         parser = ClaudeParser()

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..policy.child_env import VendorVariables
@@ -30,6 +30,9 @@ from .codex_config import CodexConfig, codex_config, inline, settings
 from .codex_output import CodexParser
 from .codex_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions, workspace_root
+
+if TYPE_CHECKING:
+    from .stored import StoredSession
 
 __all__ = ["Codex"]
 
@@ -175,6 +178,11 @@ class Codex(Provider):
         own = self.environment_names(launch.environ)
         shown = sorted(name for name in launch.env if not own.pass_(name, launch.environ))
         return {"inherit": "all", "include_only": shown}
+
+    def stored_sessions(self, environ: Mapping[str, str]) -> Iterator[StoredSession]:
+        from . import stored
+
+        return stored.codex(Path(self.config_dir(environ)))
 
     def parser(self, request: Request, invocation: Invocation) -> CodexParser:
         parser = CodexParser()

@@ -10,9 +10,9 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, SessionLost
 from ..policy.child_env import VendorVariables
@@ -29,6 +29,9 @@ from .base import (
 )
 from .gemini_output import INSTALL, LOGIN, TITLE, GeminiParser
 from .gemini_upkeep import CATALOGUE, UPKEEP
+
+if TYPE_CHECKING:
+    from .stored import StoredSession
 
 __all__ = ["Gemini"]
 
@@ -154,6 +157,11 @@ class Gemini(Provider):
             access=launch.access,
             session=launch.session,
         )
+
+    def stored_sessions(self, environ: Mapping[str, str]) -> Iterator[StoredSession]:
+        from . import stored
+
+        return stored.gemini(gemini_policy.own_folders(environ)[0] / ".gemini")
 
     def parser(self, request: Request, invocation: Invocation) -> GeminiParser:
         return GeminiParser(

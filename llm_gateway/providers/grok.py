@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, SessionLost
 from ..policy.child_env import VendorVariables
@@ -20,6 +20,9 @@ from .base import SHARED_OPTIONS, Launch, Provider, flag, quoted_prompt, tool_ba
 from .grok_output import LOG_FILTER, LOGIN, TITLE, GrokParser
 from .grok_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions
+
+if TYPE_CHECKING:
+    from .stored import StoredSession
 
 __all__ = ["Grok"]
 
@@ -141,6 +144,11 @@ class Grok(Provider):
             access=launch.access,
             session=launch.session,
         )
+
+    def stored_sessions(self, environ: Mapping[str, str]) -> Iterator[StoredSession]:
+        from . import stored
+
+        return stored.grok(Path(self.config_dir(environ)))
 
     def parser(self, request: Request, invocation: Invocation) -> GrokParser:
         parser = GrokParser(cli_version=_version(invocation.argv[0]))

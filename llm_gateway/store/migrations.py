@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "migrate", "version_of"]
 
-VERSION = 2  # the number of migrations below; kept in user_version so that looking costs nothing
+VERSION = 3  # the number of migrations below; kept in user_version so that looking costs nothing
 
 
 def version_of(conn: sqlite3.Connection) -> int:
@@ -51,5 +51,10 @@ def _migrations() -> Migrations:
     @ours()
     def m002_rollups_and_search(db: Database) -> None:
         second.apply(db.conn)
+
+    @ours()
+    def m003_session_names(db: Database) -> None:
+        for statement in schema.THIRD:
+            db.conn.execute(statement)
 
     return ours

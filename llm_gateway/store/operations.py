@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from llm_gateway.store import search, sessions
+from llm_gateway.store import search, session_names, sessions
 from llm_gateway.store.text import now
 
 __all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
@@ -221,8 +221,10 @@ def forget(conn: sqlite3.Connection, job_id: str) -> None:
 
 
 def session_seen(conn: sqlite3.Connection, session: dict[str, Any]) -> None:
-    """A session is known from the moment at which the CLI names it."""
+    """A session is known from the moment at which the CLI names it; a name may be its own."""
     sessions.seen(conn, session, turn=False)
+    if name := session.get("name"):
+        session_names.bind(conn, session["provider"], name, session["session_id"], session["at"])
 
 
 def heartbeat(conn: sqlite3.Connection, job_id: str, at: str, until: str) -> None:

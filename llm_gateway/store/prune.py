@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from llm_gateway import settings
-from llm_gateway.store import search
+from llm_gateway.store import search, session_names
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import iso, now
 
@@ -73,7 +73,7 @@ def prune(
     older = older or ages()
     until = float("inf") if budget is None else time.monotonic() + budget
     counts = {"jobs": 0, "events": 0, "requests": 0}
-    steps = [(_prune_jobs, older.jobs)]
+    steps = [(_prune_jobs, older.jobs), (_prune_sessions, settings.session_ttl() / 86_400)]
     if older.requests is not None:
         steps.append((_prune_requests, older.requests))
     for step, days in steps:
@@ -152,6 +152,11 @@ def _delete_events(conn: sqlite3.Connection, job_id: str, most: int) -> int:
         " (SELECT seq FROM events WHERE job_id = ? ORDER BY seq LIMIT ?)",
         (job_id, job_id, most),
     ).rowcount
+
+
+def _prune_sessions(conn: sqlite3.Connection, cutoff: str, _: dict[str, int]) -> bool:
+    """Our records of sessions that nobody uses; the vendor's own are not ours to count."""
+    return bool(session_names.prune(conn, cutoff))
 
 
 def _prune_requests(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int]) -> bool:

@@ -16,12 +16,13 @@ from typing import Any
 
 from llm_gateway.events import Event, Reply
 from llm_gateway.request import Request
-from llm_gateway.store import rows, sessions
+from llm_gateway.store import rows, session_names, sessions
 from llm_gateway.store.buffer import EventBuffer
 from llm_gateway.store.claims import Claim, Limits, Wanted, claim, promote, take
 from llm_gateway.store.jobs import state_of
 from llm_gateway.store.owner import Owner, this_process
 from llm_gateway.store.rows import LEASE_SECONDS
+from llm_gateway.store.session_names import Mark
 from llm_gateway.store.sessions import SessionRow
 from llm_gateway.store.text import dumps, iso, now
 from llm_gateway.store.writer import Writer
@@ -352,6 +353,19 @@ class Recorder:
     def session(self, provider: str, session_id: str) -> SessionRow | None:
         """What is known of the vendor's session; None also where the recorder cannot be read."""
         found: SessionRow | None = self._writer.read(sessions.by_id, provider, session_id)
+        return found
+
+    def named_session(self, provider: str, word: str) -> Mark | None:
+        """What a person calls a session; None where the recorder cannot be read.
+
+        :raises LookupError: where the word means more than one, or can be no name.
+        """
+        found: Mark | None = self._writer.read(session_names.named, provider, word)
+        return found
+
+    def active_session(self, provider: str) -> Mark | None:
+        """The session that prompts continue unasked; None also where it cannot be read."""
+        found: Mark | None = self._writer.read(session_names.active, provider)
         return found
 
     def session_for_thread(self, provider: str, thread_id: str) -> SessionRow | None:

@@ -293,6 +293,25 @@ CREATE VIEW jobs AS SELECT
 FROM job_rows j
 """
 
+_SESSION_NAMES = """
+CREATE TABLE session_names (
+    provider TEXT NOT NULL,
+    name TEXT NOT NULL,
+    session_id TEXT,                 -- NULL: it begins with the first prompt that says the name
+    created_at TEXT NOT NULL,
+    PRIMARY KEY (provider, name)
+)
+"""
+
+_ACTIVE_SESSIONS = """
+CREATE TABLE active_sessions (
+    provider TEXT PRIMARY KEY,
+    session_id TEXT,
+    name TEXT,                       -- of a session that has not begun
+    since TEXT NOT NULL
+)
+"""
+
 FIRST: tuple[str, ...] = (
     _REQUESTS,
     _BODIES,
@@ -307,4 +326,12 @@ FIRST: tuple[str, ...] = (
     REQUESTS_VIEW,
     _METADATA_VIEW,
     JOBS_VIEW,
+)
+
+THIRD: tuple[str, ...] = (
+    "ALTER TABLE sessions ADD COLUMN source TEXT",  # NULL for ours, adopted, or what it is from
+    _SESSION_NAMES,
+    _ACTIVE_SESSIONS,
+    "CREATE UNIQUE INDEX session_names_session ON session_names(provider, session_id)"
+    " WHERE session_id IS NOT NULL",
 )

@@ -11,7 +11,8 @@ __all__ = ["SessionRow", "by_id", "by_thread", "seen"]
 
 _COLUMNS = (
     "provider, session_id, thread_id, cwd, model, resolved_model, access, add_dirs, last_turn_id,"
-    " turns, created_at, last_used_at, title, cost_total_usd, usage_totals, parent_session_id"
+    " turns, created_at, last_used_at, title, cost_total_usd, usage_totals, parent_session_id,"
+    " source"
 )
 
 
@@ -35,6 +36,7 @@ class SessionRow:
     cost_total_usd: float | None = None
     usage_totals: dict[str, int] = field(default_factory=dict)
     parent_session_id: str | None = None
+    source: str | None = None
 
 
 def by_id(conn: sqlite3.Connection, provider: str, session_id: str) -> SessionRow | None:

@@ -115,6 +115,11 @@ def keep_sessions() -> None:
     if new and os.path.exists(os.path.join(SESSIONS, new)):
         fail(f"Error: Session ID {new} is already in use.")
     open(os.path.join(SESSIONS, session_id()), "a").close()
+    store = os.path.join(os.environ.get("CLAUDE_CONFIG_DIR", HERE), "projects", "of-the-fake")
+    os.makedirs(store, exist_ok=True)
+    with open(os.path.join(store, f"{session_id()}.jsonl"), "a") as file:
+        said = {"type": "user", "message": {"content": f"turn {call['number']}"}}
+        file.write(json.dumps({**said, "cwd": os.getcwd()}) + "\n")
 
 
 def fail(text: str) -> None:

@@ -251,9 +251,19 @@ def test_sessions_by_option(llm: Llm, claude: FakeCli) -> None:
     llm("-c", "-o", "create_new_session", "1", "four").ok()
     _, two, three, four = claude.calls
     assert is_resumed(two, id) and two.prompt == "two"
-    assert "--continue" in three.argv and "--resume" not in three.argv
+    assert is_resumed(three, id) and three.prompt == "three"
     assert new_id(four) != id and "--resume" not in four.argv
     assert "<user>\nthree\n</user>" in four.prompt
+
+
+def test_the_newest_session_of_a_directory_that_has_none(llm: Llm, claude: FakeCli) -> None:
+    """The CLI would begin a new one in silence."""
+    llm(*ASK, "elsewhere", cwd=llm.folder).ok()
+    ran = llm(*ASK, "-o", "resume_latest", "1", "x")
+    assert ran.error == (
+        f"Claude Code has no session of {llm.work}; leave out resume_latest to start one."
+    )
+    assert len(claude.calls) == 1
 
 
 def test_cwd_model_and_directories_are_the_sessions(llm: Llm, claude: FakeCli) -> None:

@@ -11,9 +11,9 @@ THREAD = "0198f3a2-0000-7000-8000-000000000001"
 USAGE = {"input_tokens": 10, "cached_input_tokens": 0, "output_tokens": 2}
 
 
-def codex_says(text: str) -> list[object]:
+def codex_says(text: str, thread: object = THREAD) -> list[object]:
     return [
-        {"line": {"type": "thread.started", "thread_id": THREAD}},
+        {"line": {"type": "thread.started", "thread_id": thread}},
         {"line": {"type": "turn.started"}},
         {"line": {"type": "item.completed", "item": {"type": "agent_message", "text": text}}},
         {"line": {"type": "turn.completed", "usage": USAGE}},

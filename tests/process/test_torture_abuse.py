@@ -11,6 +11,7 @@ import pytest
 from tests.fakes.claude import answer, ended, init, message, says, thinks, tool
 from tests.fakes.cli import FakeCli
 from tests.harness import Llm, Recorder
+from tests.process.test_switching import THREAD, codex_says
 from tests.process.torture import ASK
 
 KEYS = {
@@ -82,25 +83,24 @@ def test_ids_that_are_no_ids_are_refused(llm: Llm, claude: FakeCli) -> None:
 
 @pytest.mark.parametrize("id", [*ODD_IDS, "x" * 10_000, 7, None, {"a": 1}])
 def test_ids_of_the_clis_own_are_not_trusted_either(
-    llm: Llm, claude: FakeCli, recorder: Recorder, id: Any
+    llm: Llm, bin_dir: Path, recorder: Recorder, id: Any
 ) -> None:
     """It answers in a session whose name is a trap: the answer counts, the name is used nowhere."""
-    first = {"type": "system", "subtype": "init", "session_id": id}
-    last = {"type": "result", "subtype": "success", "result": "fine", "session_id": id}
-    claude.in_turn({"steps": [{"line": first}, {"line": last}]}, {"steps": answer("two")})
+    codex = FakeCli(bin_dir, "codex")
+    codex.in_turn({"steps": codex_says("fine", id)}, {"steps": codex_says("two")})
     code = """
 import llm
-first = llm.get_model("gateway-claude").prompt("one", resume_latest=True)
+first = llm.get_model("gateway-codex").prompt("one")
 print(first.text())
 print(first.reply("two").text())
 """
     assert llm.python(code).answer == "fine\ntwo\n"
-    second = claude.calls[1]
-    assert second.value("--resume") is None and "fine" in second.prompt
+    second = codex.calls[1]
+    assert "resume" not in second.argv and "fine" in str(second.stdin)
     assert not id or str(id) not in second.argv
-    assert [row["session_id"] for row in recorder.requests] == [None, second.value("--session-id")]
+    assert [row["session_id"] for row in recorder.requests] == [None, THREAD]
     known = recorder.query("select session_id from sessions")
-    assert [row["session_id"] for row in known] == [second.value("--session-id")]
+    assert [row["session_id"] for row in known] == [THREAD]
 
 
 def test_an_attachment_from_elsewhere_is_content(llm: Llm, claude: FakeCli, tmp_path: Path) -> None:

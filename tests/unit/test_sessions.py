@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_gateway import sessions
-from llm_gateway.errors import InvalidInput
+from llm_gateway import session_lock
+from llm_gateway.errors import InvalidInput, Saturated, SessionLost
 from llm_gateway.providers.base import Provider, quoted_prompt
 from llm_gateway.providers.claude import Claude
 from llm_gateway.providers.demo import Demo
 from llm_gateway.request import Access, Options, Request, SessionPlan, Turn
-from llm_gateway.sessions import Choice, choose, exclusive, inherit, left, replayed
+from llm_gateway.session_lock import exclusive
+from llm_gateway.sessions import Choice, Records, after_loss, choose, inherit, left
 from llm_gateway.store.sessions import SessionRow
 
 
@@ -58,7 +59,7 @@ def choice(
     **options: Any,
 ) -> Choice:
     request = Request("r", "claude", "prompt", Options(**options), history=history)
-    return choose(request, provider or Claude(), lambda _: row)
+    return choose(request, provider or Claude(), Records(lambda _: row))
 
 
 def test_a_first_prompt_starts_a_session() -> None:
@@ -118,7 +119,7 @@ def test_a_session_that_cannot_be_forked_there_is_replayed(provider: Provider) -
 def test_a_session_that_another_process_is_in_is_left() -> None:
     """In the same two ways."""
     request = Request("r", "claude", "p", history=(user("a"), ours("b")))
-    first = choose(request, Claude(), lambda _: None)
+    first = choose(request, Claude(), Records())
     busy = left(first, request, Claude(), "is busy")
     assert (busy.plan.kind, busy.plan.at) == ("fork", "m-1")
     assert busy.note == "session s-1 is busy; this prompt continues a copy of it"
@@ -179,8 +180,10 @@ def test_a_lost_session_is_replayed() -> None:
     """Everything that was said, and a new id."""
     history = (user("a"), ours("b"))
     request = Request("r", "claude", "p", history=history)
-    plan = replayed(request, Claude())
-    assert (plan.kind, plan.quoted) == ("new", history) and plan.new_id
+    first = choose(request, Claude(), Records())
+    found = after_loss(first, request, Claude(), SessionLost("It is gone."))
+    assert (found.plan.kind, found.plan.quoted) == ("new", history) and found.plan.new_id
+    assert found.note == ("It is gone. The transcript of this conversation starts a new session.")
 
 
 def test_what_a_session_keeps() -> None:
@@ -315,10 +318,10 @@ def test_a_lock_dies_with_its_holder(holder: Any, tmp_path: Path) -> None:
 
 def test_waiting_ends(holder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After its time, or when whoever waits is told to stop."""
-    monkeypatch.setattr(sessions, "LOCK_WAIT", 0.2)
+    monkeypatch.setattr(session_lock, "LOCK_WAIT", 0.2)
     with exclusive("s-1", tmp_path, print, lambda: False) as got:
         assert not got
-    monkeypatch.setattr(sessions, "LOCK_WAIT", 60.0)
+    monkeypatch.setattr(session_lock, "LOCK_WAIT", 60.0)
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     with exclusive("s-1", tmp_path, print, stop.is_set) as got:
