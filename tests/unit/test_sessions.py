@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from llm_gateway.errors import InvalidInput, Saturated, SessionLost
 from llm_gateway.providers.base import Provider, quoted_prompt
 from llm_gateway.providers.claude import Claude
 from llm_gateway.providers.demo import Demo
+from llm_gateway.providers.stored import StoredSession
 from llm_gateway.request import Access, Options, Request, SessionPlan, Turn
 from llm_gateway.session_lock import exclusive
 from llm_gateway.sessions import Choice, Records, after_loss, choose, inherit, left
+from llm_gateway.store.session_names import Mark
 from llm_gateway.store.sessions import SessionRow
 
 
@@ -56,10 +59,12 @@ def choice(
     *history: Turn,
     provider: Provider | None = None,
     row: SessionRow | None = None,
+    mark: Mark | None = None,
+    newest: Callable[[str], StoredSession | None] | None = None,
     **options: Any,
 ) -> Choice:
     request = Request("r", "claude", "prompt", Options(**options), history=history)
-    return choose(request, provider or Claude(), Records(lambda _: row))
+    return choose(request, provider or Claude(), Records(lambda _: row, mark, newest))
 
 
 def test_a_first_prompt_starts_a_session() -> None:
@@ -174,6 +179,137 @@ def test_the_newest_or_none() -> None:
     assert choice(*history, resume_latest=True).plan == SessionPlan("latest")
     fresh = choice(*history, create_new_session=True, session_id="s-7")
     assert (fresh.plan.kind, fresh.plan.quoted, fresh.last) == ("new", history, None)
+
+
+# What wins: docs/architecture.md has the same table, in the same order.
+
+NAMED = Mark("claude", "s-named", "work")
+RESERVED = Mark("claude", None, "work")
+ACTIVE = Mark("claude", "s-active", active=True)
+OURS = (user("a"), ours("b", "s-history"))
+THEIRS = (user("a"), theirs("b"))
+
+
+def newest(cwd: str) -> StoredSession:
+    return StoredSession("claude", "s-newest", 0.0, "path", cwd)
+
+
+@pytest.mark.parametrize(
+    ("said", "history", "mark", "kind", "session_id"),
+    [
+        ({"create_new_session": True, "session_id": "s-id"}, OURS, NAMED, "new", None),
+        ({"create_new_session": True}, (), ACTIVE, "new", None),
+        ({"session_id": "s-id", "resume_latest": True}, OURS, ACTIVE, "resume", "s-id"),
+        ({"session": "work", "resume_latest": True}, OURS, NAMED, "resume", "s-named"),
+        ({"session": "work"}, OURS, RESERVED, "new", None),
+        ({"resume_latest": True}, OURS, ACTIVE, "resume", "s-newest"),
+        ({}, OURS, ACTIVE, "resume", "s-history"),
+        ({}, THEIRS, ACTIVE, "new", None),
+        ({}, (), ACTIVE, "resume", "s-active"),
+        ({}, (), None, "new", None),
+    ],
+)
+def test_what_wins(
+    said: dict[str, Any],
+    history: tuple[Turn, ...],
+    mark: Mark | None,
+    kind: str,
+    session_id: str | None,
+) -> None:
+    """Each row is what is said first, with things beside it that come after it."""
+    plan = choice(*history, mark=mark, newest=newest, **said).plan
+    assert (plan.kind, plan.session_id) == (kind, session_id)
+
+
+def test_a_name_and_an_id_at_once_is_a_contradiction() -> None:
+    with pytest.raises(InvalidInput):
+        choice(session="work", session_id="s-1", mark=NAMED)
+
+
+def test_a_name_begins_a_session_and_says_so() -> None:
+    """It is called that from then on; create_new_session gives the name to another one."""
+    for mark, said in ((RESERVED, {}), (NAMED, {"create_new_session": True})):
+        found = choice(session="work", mark=mark, **said)
+        assert (found.plan.kind, found.plan.name) == ("new", "work")
+        assert found.note == "a new session begins, named work"
+        assert found.locks == ("claude/work",)
+    named = choice(session="work", mark=NAMED)
+    assert (named.plan.name, named.note, named.locks) == (None, None, ("claude/work", "s-named"))
+
+
+def test_the_active_session_says_so_and_how_to_end_that() -> None:
+    """Also where it is, unless that is here or was said."""
+    found = choice(mark=ACTIVE, row=row(cwd="/w"))
+    ends = "llm gateway session clear claude ends that"
+    assert found.note == f"continuing the active session s-active in /w; {ends}"
+    assert (
+        choice(mark=ACTIVE, row=row(cwd=".")).note
+        == f"continuing the active session s-active; {ends}"
+    )
+    begins = choice(mark=Mark("claude", None, "work", active=True))
+    assert begins.note == f"a new session begins, named work; {ends}"
+
+
+def test_what_nobody_named_on_this_prompt_hands_on_no_access() -> None:
+    """The active session and the newest run at read unless asked; one that was named goes on."""
+    edit = row(access="edit", model="m")
+    levels = {
+        how: inherit(Options(), choice(row=edit, newest=newest, **said).last)
+        for how, said in {
+            "active": {"mark": ACTIVE},
+            "newest": {"resume_latest": True},
+            "named": {"mark": NAMED, "session": "work"},
+            "id": {"session_id": "s-1"},
+        }.items()
+    }
+    assert {how: access for how, (_, access) in levels.items()} == {
+        "active": None,
+        "newest": None,
+        "named": Access.EDIT,
+        "id": Access.EDIT,
+    }
+    assert {options.model for options, _ in levels.values()} == {"m"}
+
+
+def test_the_newest_of_a_directory_that_has_none() -> None:
+    """Refused, where the vendor's store can be read; else the CLI is asked."""
+    with pytest.raises(SessionLost, match="Claude Code has no session of /x; leave out"):
+        choice(resume_latest=True, cwd="/x", newest=lambda cwd: None)
+    assert choice(resume_latest=True).plan == SessionPlan("latest")
+
+
+def test_a_named_session_of_a_cli_that_resumes_in_one_place_only() -> None:
+    """Asked to work elsewhere it would lose what was said."""
+    with pytest.raises(InvalidInput, match="only in /w"):
+        choice(provider=Rooted(), session="work", mark=NAMED, row=row(), cwd="/elsewhere")
+    assert choice(
+        provider=Rooted(), mark=NAMED, session="work", row=row(), cwd="/w"
+    ).plan.session_id
+
+
+def test_a_busy_session_without_a_transcript_is_not_left() -> None:
+    """A new one would know nothing of what was said."""
+    request = Request("r", "claude", "p", Options(session_id="s-1"))
+    with pytest.raises(Saturated, match="s-1 is busy; try again"):
+        left(choose(request, Claude(), Records()), request, Claude(), "is busy")
+
+
+def test_a_chosen_session_that_the_vendor_lost() -> None:
+    """Begun again where nothing was ever answered in it, else refused with what mends it."""
+    request = Request("r", "claude", "p", Options(session="work"))
+    gone = SessionLost("It is gone.")
+    empty = after_loss(
+        choice(session="work", mark=NAMED, row=row(turns=0)), request, Claude(), gone
+    )
+    assert (empty.plan.kind, empty.plan.name) == ("new", "work")
+    for told in (row(turns=2), row(turns=0, source="adopted")):
+        with pytest.raises(SessionLost, match="llm gateway session delete work forgets it here"):
+            after_loss(
+                choice(session="work", mark=NAMED, row=told), request, Claude(), SessionLost("x.")
+            )
+    said = Request("r", "claude", "p", Options(session="work"), history=OURS)
+    replayed = after_loss(choice(*OURS, session="work", mark=NAMED), said, Claude(), gone)
+    assert (replayed.plan.kind, replayed.plan.name, replayed.plan.quoted) == ("new", "work", OURS)
 
 
 def test_a_lost_session_is_replayed() -> None:
