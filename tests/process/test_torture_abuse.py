@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,9 +80,9 @@ def test_ids_that_are_no_ids_are_refused(llm: Llm, claude: FakeCli) -> None:
     assert claude.calls == []
 
 
-@pytest.mark.parametrize("id", [*ODD_IDS, "x" * 10_000, 7, None, {"a": 1}])
+@pytest.mark.parametrize("id", [*ODD_IDS, "x" * 10_000])
 def test_ids_of_the_clis_own_are_not_trusted_either(
-    llm: Llm, bin_dir: Path, recorder: Recorder, id: Any
+    llm: Llm, bin_dir: Path, recorder: Recorder, id: str
 ) -> None:
     """It answers in a session whose name is a trap: the answer counts, the name is used nowhere."""
     codex = FakeCli(bin_dir, "codex")

@@ -21,7 +21,7 @@ from llm_gateway.providers.demo import Demo
 from llm_gateway.providers.stored import StoredSession
 from llm_gateway.request import Access, Options, Request, SessionPlan, Turn
 from llm_gateway.session_lock import exclusive
-from llm_gateway.sessions import Choice, Records, after_loss, choose, inherit, left
+from llm_gateway.sessions import Choice, Records, after_loss, choose, inherit, left, turn_of
 from llm_gateway.store.session_names import Mark
 from llm_gateway.store.sessions import SessionRow
 
@@ -242,10 +242,8 @@ def test_the_active_session_says_so_and_how_to_end_that() -> None:
     found = choice(mark=ACTIVE, row=row(cwd="/w"))
     ends = "llm gateway session clear claude ends that"
     assert found.note == f"continuing the active session s-active in /w; {ends}"
-    assert (
-        choice(mark=ACTIVE, row=row(cwd=".")).note
-        == f"continuing the active session s-active; {ends}"
-    )
+    here = choice(mark=ACTIVE, row=row(cwd="."))
+    assert here.note == f"continuing the active session s-active; {ends}"
     begins = choice(mark=Mark("claude", None, "work", active=True))
     assert begins.note == f"a new session begins, named work; {ends}"
 
@@ -282,9 +280,8 @@ def test_a_named_session_of_a_cli_that_resumes_in_one_place_only() -> None:
     """Asked to work elsewhere it would lose what was said."""
     with pytest.raises(InvalidInput, match="only in /w"):
         choice(provider=Rooted(), session="work", mark=NAMED, row=row(), cwd="/elsewhere")
-    assert choice(
-        provider=Rooted(), mark=NAMED, session="work", row=row(), cwd="/w"
-    ).plan.session_id
+    there = choice(provider=Rooted(), mark=NAMED, session="work", row=row(), cwd="/w")
+    assert there.plan.session_id == "s-named"
 
 
 def test_a_busy_session_without_a_transcript_is_not_left() -> None:
@@ -310,6 +307,17 @@ def test_a_chosen_session_that_the_vendor_lost() -> None:
     said = Request("r", "claude", "p", Options(session="work"), history=OURS)
     replayed = after_loss(choice(*OURS, session="work", mark=NAMED), said, Claude(), gone)
     assert (replayed.plan.kind, replayed.plan.name, replayed.plan.quoted) == ("new", "work", OURS)
+
+
+def test_the_same_words_twice_in_a_session_are_two_turns() -> None:
+    """Also where no history tells them apart; the same turn asked for again is one (T-04)."""
+    request = Request("r", "claude", "go on", Options(session="work"))
+    turns = [choice(session="work", mark=NAMED, row=row(last_turn_id=id)) for id in "aab"]
+    first, same, later = (turn_of(request, found.plan) for found in turns)
+    assert first == same != later and first
+    replied = Request("r", "claude", "go on", history=(user("a"), ours("b", turn="t-5")))
+    assert turn_of(replied, choose(replied, Claude(), Records()).plan) == "s-1 t-5"
+    assert turn_of(request, choice(session="work", mark=RESERVED).plan) == ""
 
 
 def test_a_lost_session_is_replayed() -> None:
