@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from datasette.database import QueryInterrupted
+from datasette.utils import tilde_decode
 from datasette.utils.asgi import Forbidden, Response
 from datasette.utils.sqlite import sqlite3
 
@@ -39,7 +40,10 @@ HEADERS = {
     "cache-control": "private, no-store",
 }
 # What the navigation shows, in order: name of the screen, path below ROOT, label.
-NAVIGATION = (("requests", "/requests", "Requests"),)
+NAVIGATION: tuple[tuple[str, str, str], ...] = (
+    ("requests", "/requests", "Requests"),
+    ("jobs", "/jobs", "Jobs"),
+)
 
 
 class Slow(Exception):
@@ -60,6 +64,8 @@ View = Callable[["Page"], Awaitable[Response]]
 class Page:
     """One request of a browser for one screen."""
 
+    sqlite_error = sqlite3.Error
+
     def __init__(self, datasette: Any, request: Any, name: str, files: Files) -> None:
         self.datasette, self.request, self.name, self.files = datasette, request, name, files
         self.args: Mapping[str, str] = {key: request.args.get(key) or "" for key in request.args}
@@ -70,6 +76,11 @@ class Page:
         """The recorder's name as a database of this Datasette."""
         assert self.files.recorder is not None
         return self.files.recorder
+
+    @property
+    def id(self) -> str:
+        """What the address names."""
+        return str(tilde_decode(self.path["id"]))
 
     @property
     def may_act(self) -> bool:
@@ -118,12 +129,12 @@ class Page:
         """Whether the actor may run queries, so that links to them lead somewhere."""
         return await compat.may(self.datasette, self.request.actor, "execute-sql", self.recorder)
 
-    async def render(self, template: str, status: int = 200, **context: Any) -> Response:
+    async def render(self, template: str, /, http_status: int = 200, **context: Any) -> Response:
         """The screen as HTML."""
         body = await self.datasette.render_template(
             template, {**self._common(), **context}, request=self.request
         )
-        return Response.html(body, status=status, headers=dict(HEADERS))
+        return Response.html(body, status=http_status, headers=dict(HEADERS))
 
     def send(self, body: str, content_type: str, filename: str | None = None) -> Response:
         """Something else than HTML."""
@@ -131,6 +142,12 @@ class Page:
         if filename:
             headers["content-disposition"] = f'attachment; filename="{filename}"'
         return Response(body, headers=headers, content_type=content_type)
+
+    async def gone(self, what: str, name: str) -> Response:
+        """There is nothing of that name (any more)."""
+        return await self.render(
+            "gateway_problem.html", http_status=404, kind="gone", what=what, asked=name
+        )
 
     def go(self, address: str, message: str | None = None) -> Response:
         """To another page, with a word about what was done."""
@@ -209,7 +226,7 @@ def _kind(error: Exception) -> str:
 async def _problem(page: Page, error: Unreadable) -> Response:
     return await page.render(
         "gateway_problem.html",
-        status=200 if error.kind in ("missing", "off") else 503,
+        http_status=200 if error.kind in ("missing", "off") else 503,
         kind=error.kind,
         file=page.files.path,
         **{"version": None, "said": None, **error.told},

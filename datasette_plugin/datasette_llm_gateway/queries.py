@@ -45,7 +45,18 @@ def distinct(column: str) -> str:
 REQUEST = "SELECT * FROM request_rows WHERE id = :id"
 REQUEST_BY_PREFIX = "SELECT id FROM request_rows WHERE id >= :id AND id < :id || '{' LIMIT 2"
 REQUEST_BY_TURN = "SELECT id FROM request_rows WHERE turn_id = :id LIMIT 1"
-BODY = "SELECT * FROM bodies WHERE id = :id"
+WHOLE_BODY = "SELECT prompt, system, response, stderr FROM bodies WHERE id = :id"
+BODY = (
+    "SELECT substr(prompt, 1, 40000) AS prompt, length(prompt) AS prompt_chars,"
+    " substr(system, 1, 20000) AS system, substr(response, 1, 200000) AS response,"
+    " length(response) AS response_chars, substr(messages, 1, 400000) AS messages,"
+    " substr(stderr, -20000) AS stderr, length(stderr) AS stderr_chars,"
+    " attachments, schema FROM bodies WHERE id = :id"
+)
+LLM_ROWS = (
+    ("turns", "SELECT 1 FROM turns WHERE id = :id"),
+    ("responses", "SELECT 1 FROM responses WHERE id = :id"),
+)
 JOB = "SELECT * FROM job_rows WHERE id = :id"
 ATTEMPTS = "SELECT * FROM attempts WHERE job_id = :job ORDER BY n LIMIT 50"
 APPROVALS_OF = "SELECT * FROM approvals WHERE request_id = :id ORDER BY datetime_utc LIMIT 20"
@@ -82,7 +93,7 @@ _PARTS = ", ".join(
         ("json_extract(data, '$.chars')", "chars"),
     )
 )
-TOOLS = (
+STEPS = (
     f"SELECT seq, attempt, t, kind, length(data) AS size, {_PARTS} FROM events"
     " WHERE job_id = :job AND kind IN ('tool_call', 'tool_result', 'notice', 'reasoning')"
     " ORDER BY seq LIMIT :limit"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -192,7 +190,10 @@ class Sample:
             ("UPDATE job_rows SET queued_at = ?, started_at = ?, finished_at = CASE WHEN finished_at"
              " IS NULL THEN NULL ELSE ? END WHERE id = ?",
              (first, iso(begun + timedelta(milliseconds=180)), last, job)),
-            ("UPDATE attempts SET started_at = ? WHERE job_id = ?", (iso(begun), job)),
+            ("UPDATE job_rows SET heartbeat_at = ?, lease_until = ? WHERE id = ? AND status = 'running'",
+             (iso(datetime.now(timezone.utc)), "2099-01-01T00:00:00.000Z", job)),
+            ("UPDATE attempts SET started_at = strftime('%Y-%m-%dT%H:%M:%fZ', ?, ((n - 1) * 3.8) || ' seconds')"
+             " WHERE job_id = ?", (iso(begun + timedelta(milliseconds=200)), job)),
         ):  # fmt: skip
             self.conn.execute(statement, values)
 
@@ -226,7 +227,7 @@ def _events(
         found.append((t, Notice("retry", "overloaded", 2.0)))
     for part in answer.splitlines(keepends=True):
         found.append((min(t, took), Text(part)))
-        t += 60
+        t += max(60, (took - t) // (answer.count("\n") + 1))
     return found
 
 
@@ -381,7 +382,5 @@ if __name__ == "__main__":
     import sys
 
     for name in ("", "-wal", "-shm"):
-        with suppress(OSError):
-            os.unlink(sys.argv[1] + name)
-    with suppress(sqlite3.Error):
-        (hostile if "hostile" in sys.argv else make)(Path(sys.argv[1]).absolute())
+        Path(sys.argv[1] + name).unlink(missing_ok=True)
+    (hostile if "hostile" in sys.argv else make)(Path(sys.argv[1]).absolute())

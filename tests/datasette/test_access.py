@@ -60,7 +60,9 @@ def test_private_by_default(made: Made, browse: Open) -> None:
     assert [seen for seen in refused if seen[2] not in (403, 302, 404, 405)] == []
     assert [seen for seen in refused if seen[2] == 404 and (seen[0], 404) not in let_in] == []
     assert len([seen for seen in let_in if seen[1] == 200]) > 40
-    assert [seen for seen in let_in if seen[1] >= 500 or seen[1] == 403] == []
+    # The tables inside a full-text index are nobody's on 1.0.
+    assert [seen for seen in let_in if seen[1] >= 500] == []
+    assert [seen for seen in let_in if seen[1] == 403 and "_fts_" not in seen[0]] == []
 
 
 def test_whom_the_operator_names(made: Made, browse: Open) -> None:

@@ -9,6 +9,42 @@
       $$("input, select", form).forEach((field) => { if (!field.value) field.disabled = true; })));
   addEventListener("pageshow", () => $$("form.gw-filters :disabled").forEach((field) => { field.disabled = false; }));
 
+  // Copy: the text of an element (#id), or of an address of ours.
+  $$("[data-copy]").forEach((button) => {
+    if (!navigator.clipboard) return;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const from = button.dataset.copy;
+      const label = button.textContent;
+      try {
+        const text = from[0] === "#" ? document.querySelector(from).textContent : await (await fetch(from)).text();
+        await navigator.clipboard.writeText(text);
+        button.textContent = "Copied";
+      } catch { button.textContent = "Not copied"; }
+      setTimeout(() => { button.textContent = label; }, 1500);
+    });
+  });
+
+  // What runs is looked at again every two seconds, while somebody looks.
+  $$("[data-poll]").forEach((part) => {
+    const said = document.querySelector("[data-poll-state]");
+    const look = async () => {
+      if (document.visibilityState === "visible" && !part.contains(document.activeElement)) {
+        try {
+          const answer = await fetch(part.dataset.poll, { headers: { accept: "text/html" } });
+          if (!answer.ok) throw new Error(answer.statusText);
+          const html = await answer.text();
+          if (html !== seen) part.innerHTML = html;  // escaped by the server, as on the page
+          seen = html;
+          if (said) said.textContent = "Live, looked at " + new Date().toLocaleTimeString([], { hour12: false });
+        } catch { if (said) said.textContent = "Datasette does not answer"; }
+      }
+      setTimeout(look, 2000);
+    };
+    let seen = "";
+    setTimeout(look, 2000);
+  });
+
   // Keys: / goes to the text filter, j and k through the rows, Enter opens.
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;

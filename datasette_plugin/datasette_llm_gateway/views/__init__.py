@@ -9,6 +9,6 @@ __all__ = ["routes"]
 
 def routes() -> list[Any]:
     """Every route of the plugin, as Datasette wants them."""
-    from . import requests
+    from . import jobs, request, requests
 
-    return [*requests.ROUTES]
+    return [*requests.ROUTES, *request.ROUTES, *jobs.ROUTES]
