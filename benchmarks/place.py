@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from .generate import generate
 
 __all__ = ["HERE", "ROOT", "Place"]
 
@@ -31,7 +32,8 @@ class Place:
         self.claude = self.bin / "claude"
         shutil.copy(HERE / "fake-claude", self.claude)
         self.database = folder / "gateway" / "logs.db"
-        self._begin_recorder()
+        generate(self.database, requests)
+        self.worker("begin")
 
     def env(self, plugins: str = PLUGIN) -> dict[str, str]:
         """The environment of a child, in which llm loads those plugins and no others."""
@@ -64,31 +66,6 @@ class Place:
             check=True,
         )
         return done.stdout.decode()
-
-    def _begin_recorder(self) -> None:
-        self.worker("begin")
-        conn = sqlite3.connect(self.database, isolation_level=None)
-        conn.execute("BEGIN IMMEDIATE")
-        for table in ("request_rows", "bodies", "job_rows", "attempts", "events"):
-            _multiply(conn, table, self.requests - 1)
-        conn.execute("COMMIT")
-        conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        conn.close()
-
-
-KEYS = ("id", "request_id", "job_id", "body_id", "session_id", "turn_id", "thread_id")
-
-
-def _multiply(conn: sqlite3.Connection, table: str, times: int) -> None:
-    """Give a table's rows as many followers, each with keys of its own."""
-    columns = [row[1] for row in conn.execute(f"PRAGMA table_info({table})") if row[1] != "rowid"]
-    columns = [c for c in columns if (table, c) != ("bodies", "seq")]
-    told = [f"t.{c} || '-' || n.i" if c in KEYS else f"t.{c}" for c in columns]
-    conn.execute(
-        f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {times})"
-        f" INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(told)}"
-        f" FROM n, (SELECT * FROM {table}) AS t"
-    )
 
 
 def timed(argv: list[str], env: dict[str, str], cwd: Path, stdout: int) -> float:
