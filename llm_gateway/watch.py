@@ -198,18 +198,30 @@ class Watch:
 def coalesced(events: list[Event]) -> list[Event]:
     """Join neighbouring pieces of text; what cannot be encoded becomes a question mark."""
     out: list[Event] = []
+    head: Text | Reasoning | None = None
+    parts: list[str] = []
     for event in events:
-        last = out[-1] if out else None
-        if type(event) is Text and type(last) is Text and last.message == event.message:
-            out[-1] = Text(last.text + event.text, event.message)
-        elif type(event) is Reasoning and type(last) is Reasoning:
-            out[-1] = Reasoning(last.text + event.text)
-        else:
+        if not isinstance(event, (Text, Reasoning)):
             out.append(event)
-    for event in out:
-        if type(event) is Text or type(event) is Reasoning:
-            event.text = printable(event.text)
+        elif out and head is out[-1] and _continues(head, event):
+            parts.append(event.text)
+        else:
+            _settle(head, parts)
+            head, parts = event, [event.text]
+            out.append(event)
+    _settle(head, parts)
     return out
+
+
+def _continues(head: Text | Reasoning, event: Text | Reasoning) -> bool:
+    if isinstance(head, Text) and isinstance(event, Text):
+        return head.message == event.message
+    return type(head) is type(event)
+
+
+def _settle(head: Text | Reasoning | None, parts: list[str]) -> None:
+    if head is not None:
+        head.text = printable("".join(parts))
 
 
 def printable(text: str) -> str:
