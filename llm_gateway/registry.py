@@ -22,7 +22,7 @@ from .providers.base import Provider
 from .providers.catalogue import Listing, SettingsFile
 from .settings_file import toml
 
-__all__ = ["Known", "Models", "Seen", "known", "resolve"]
+__all__ = ["Known", "Models", "Seen", "filled", "known", "resolve"]
 
 CONFIDENCE = {
     "fallback": "low",
@@ -178,10 +178,10 @@ def _said(provider: Provider, name: str) -> Iterator[tuple[str, str, str]]:
 def path_of(file: SettingsFile, environ: Mapping[str, str]) -> Path:
     """Where a settings file is for this user."""
     named = settings.said(file.variable) if file.variable else ""
-    return Path(os.path.expanduser(named or _filled(file.path, environ)))
+    return Path(os.path.expanduser(named or filled(file.path, environ)))
 
 
-def _filled(path: str, environ: Mapping[str, str]) -> str:
+def filled(path: str, environ: Mapping[str, str]) -> str:
     """``{CODEX_HOME:~/.codex}/config.toml`` → the variable's value, or what stands for it."""
     home = environ.get("HOME") or os.path.expanduser("~")
 

@@ -16,6 +16,7 @@ from . import settings
 from .cli_call import Said, call, environment, executable
 from .errors import CliMissing, InvalidInput, PermissionDenied, Saturated, TimedOut
 from .providers.base import Provider
+from .providers.features import packaged_version
 
 __all__ = ["Installed", "Plan", "how_installed", "plan", "run", "target_of", "versions"]
 
@@ -76,26 +77,26 @@ class Plan:
         return asdict(self)
 
 
-def versions(providers: Iterable[Provider]) -> list[Installed]:
+def versions(providers: Iterable[Provider], seconds: float = SECONDS) -> list[Installed]:
     """Ask all of them at once; one that hangs is ended and told, and delays nobody for long."""
     wanted = list(providers)
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        return list(pool.map(_version, wanted))
+        return list(pool.map(lambda provider: _version(provider, seconds), wanted))
 
 
-def _version(provider: Provider) -> Installed:
+def _version(provider: Provider, seconds: float) -> Installed:
     found = executable(provider)
     if found is None:
         missing = f"not installed; install it with: {provider.install}"
         return Installed(provider.name, False, problem=missing)
-    said = call(provider, provider.upkeep.version, SECONDS, program=found)
+    said = call(provider, provider.upkeep.version, seconds, program=found)
     line = _first_line(said)
     number = re.search(r"\d+(?:\.\d+)+[-+.\w]*", line)
     problem = said.problem or (None if said.code == 0 else f"it exited with {said.code}")
     return Installed(
         provider.name,
         said.started,
-        number[0] if number else None,
+        number[0] if number else packaged_version(found, provider.upkeep.package),
         found,
         how_installed(found),
         line or None,

@@ -43,6 +43,9 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
     "models": Entry("models", "List the models of PROVIDER, or of all, and how they are known."),
+    "doctor": Entry(
+        "doctor", "Look at everything that a prompt needs; say what is broken and what mends it."
+    ),
     "versions": Entry(
         "clis", "Tell which CLIs are installed: version, path, and how they got there."
     ),

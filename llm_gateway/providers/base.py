@@ -137,6 +137,10 @@ class Provider(ABC):
         """Return the models that the CLI's own history has: name, where, and on which day."""
         return ()
 
+    def key_names(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the variables with which this user needs no login."""
+        return self.upkeep.keys
+
     def environment_names(self, environ: Mapping[str, str]) -> VendorVariables:
         """Return which variables are the vendor's own for this user; ``variables`` for most."""
         return self.variables

@@ -123,6 +123,10 @@ class Codex(Provider):
         own = self.variables
         return replace(own, names=(*own.names, *codex_config(environ).variables))
 
+    def key_names(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """Add what the user's own model provider takes its key from."""
+        return (*self.upkeep.keys, *codex_config(environ).variables)
+
     def check(self, request: Request, access: Access) -> None:
         super().check(request, access)
         named = request.options.session_id

@@ -12,14 +12,20 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["cached_version", "mentions_variable", "remember_version"]
+__all__ = [
+    "cached_version",
+    "contains",
+    "mentions_variable",
+    "packaged_version",
+    "remember_version",
+]
 
 
 def mentions_variable(executable: str, name: str, state: Path) -> bool:
     """Return whether the CLI's own file knows an undocumented environment variable."""
     found = _recall(executable, state).get(name)
     if found is None:
-        found = _contains(executable, name.encode())
+        found = contains(executable, name.encode())
         _remember(executable, state, name, found)
     return bool(found)
 
@@ -30,13 +36,26 @@ def cached_version(executable: str, state: Path) -> str | None:
     return version if isinstance(version, str) else None
 
 
+def packaged_version(executable: str, package: str) -> str | None:
+    """Return the version of the npm package, or part of it, that an executable belongs to."""
+    for folder in Path(os.path.realpath(executable)).parents[:3]:
+        try:
+            found = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if package and isinstance(found, dict) and str(found.get("name")).startswith(package):
+            return str(found.get("version"))
+    return None
+
+
 def remember_version(executable: str, state: Path, version: str) -> None:
     """Keep what the CLI's output said its version is."""
     if cached_version(executable, state) != version:
         _remember(executable, state, "version", version)
 
 
-def _contains(path: str, needle: bytes) -> bool:
+def contains(path: str, needle: bytes) -> bool:
+    """Return whether a file has these bytes in it; not where it cannot be read."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
             return view.find(needle) >= 0

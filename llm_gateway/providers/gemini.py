@@ -27,6 +27,7 @@ from .base import (
     tool_base,
     with_new_system,
 )
+from .features import packaged_version
 from .gemini_output import INSTALL, LOGIN, TITLE, GeminiParser
 from .gemini_upkeep import CATALOGUE, UPKEEP
 
@@ -165,7 +166,7 @@ class Gemini(Provider):
 
     def parser(self, request: Request, invocation: Invocation) -> GeminiParser:
         return GeminiParser(
-            cli_version=_version(invocation.argv[0]),
+            cli_version=packaged_version(invocation.argv[0], UPKEEP.package),
             structured=request.schema is not None,
             key_left_out=any(invocation.env.get(name) == "" for name in KEYS),
         )
@@ -291,15 +292,3 @@ def _schema(schema: Mapping[str, Any] | None) -> str:
         "Answer with JSON alone, without any text or code fence around it. It has to fit this "
         f"JSON schema:\n\n{json.dumps(schema, ensure_ascii=False)}"
     )
-
-
-def _version(executable: str) -> str | None:
-    """Return the version of the npm package that an executable belongs to."""
-    for folder in Path(os.path.realpath(executable)).parents[:3]:
-        try:
-            package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if package.get("name") == "@google/gemini-cli":
-            return str(package.get("version"))
-    return None

@@ -17,6 +17,7 @@ from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Request, SessionPlan
 from . import grok_rules
 from .base import SHARED_OPTIONS, Launch, Provider, flag, quoted_prompt, tool_base, with_new_system
+from .features import packaged_version
 from .grok_output import LOG_FILTER, LOGIN, TITLE, GrokParser
 from .grok_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions
@@ -151,7 +152,7 @@ class Grok(Provider):
         return stored.grok(Path(self.config_dir(environ)))
 
     def parser(self, request: Request, invocation: Invocation) -> GrokParser:
-        parser = GrokParser(cli_version=_version(invocation.argv[0]))
+        parser = GrokParser(cli_version=packaged_version(invocation.argv[0], UPKEEP.package))
         parser.structured = request.schema is not None
         parser.expected_tools = _expected_tools(invocation.argv)
         parser.notices = list(_notices(request, invocation))
@@ -256,15 +257,3 @@ def _expected_tools(argv: tuple[str, ...]) -> frozenset[str] | None:
     ids = argv[argv.index("--tools") + 1].split(",")
     names = {name for name, id in grok_rules.TOOL_IDS.items() if id in ids}
     return frozenset(names | (grok_rules.AGENT_TOOLS if "task" in ids else set()))
-
-
-def _version(executable: str) -> str | None:
-    """Return the version of the npm package that an executable belongs to."""
-    for folder in Path(os.path.realpath(executable)).parents[:3]:
-        try:
-            package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if str(package.get("name")).startswith("@xai-official/grok"):
-            return str(package.get("version"))
-    return None

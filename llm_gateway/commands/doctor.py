@@ -1,0 +1,48 @@
+"""``llm gateway doctor``: what is there, what is broken, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from . import exits
+from .output import json_option, print_json
+
+__all__ = ["register"]
+
+
+def register(group: click.Group) -> None:
+    """Add the doctor to a group."""
+    group.add_command(doctor)
+
+
+@click.command()
+@click.option("--probe", is_flag=True, help="Compare each CLI's help with every flag that we pass.")
+@json_option
+def doctor(probe: bool, as_json: bool) -> None:
+    """Look at everything that a prompt needs; say what is broken and what mends it.
+
+    Nothing is changed, no model is called, and no secret is printed. Exits with 1 where something
+    is broken.
+
+    \b
+    Example:
+      llm gateway doctor --probe
+    """
+    from llm_gateway.doctor import BROKEN, examine
+    from llm_gateway.progress import harmless
+    from llm_gateway.providers import all_providers
+
+    found = list(examine(all_providers().values(), probe=probe))
+    broken = sum(finding.state == BROKEN for finding in found)
+    if as_json:
+        print_json({"ok": not broken, "checks": [asdict(finding) for finding in found]})
+    else:
+        for finding in found:
+            line = f"{finding.state:<8} {finding.area}: {finding.subject}: {finding.text}"
+            click.echo(harmless(line))
+            if finding.remedy:
+                click.echo(harmless(f"{'':8} → {finding.remedy}"))
+    if broken:
+        raise click.exceptions.Exit(exits.OTHER)
