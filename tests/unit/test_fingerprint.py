@@ -52,6 +52,14 @@ def told(folder: Path) -> str:
     return found
 
 
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def repository(folder: Path, *arguments: str) -> Path:
     """Make a repository with a commit: ``a`` and ``sub/b``, and ignored ``*.log``."""
     folder.mkdir(parents=True)
@@ -122,7 +130,7 @@ def test_what_was_changed_already_can_change_again(repo: Path) -> None:
         path.write_text("one more\n")
     seen = {told(repo)}
     for path in files:
-        path.write_text("ONE MORE\n")
+        rewrite(path, "ONE MORE\n")
         seen.add(told(repo))
         path.unlink()
         seen.add(told(repo))
@@ -230,12 +238,14 @@ def test_it_takes_no_longer_than_it_may(
     assert fingerprint(str(repo), 0.0) is None
     slow = tmp_path / "bin" / "git"
     slow.parent.mkdir()
-    slow.write_text("#!/bin/sh\nexec sleep 600\n")
+    slow.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/pids\nexec sleep 600\n")
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
     began = time.monotonic()
-    assert fingerprint(str(repo), 0.05) is None
+    assert fingerprint(str(repo), 2.0) is None
     assert time.monotonic() - began < 60
+    pids = (tmp_path / "pids").read_text().split()
+    assert pids and not any(runs(int(pid)) for pid in pids)
 
 
 def test_a_pipe_in_the_place_of_a_file_holds_nobody(repo: Path) -> None:
