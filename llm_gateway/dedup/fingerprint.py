@@ -24,6 +24,8 @@ DIFFERS = ("diff-files", "--raw", "-z", "--ignore-submodules=all")
 # HEAD it needs no objects, which a partial clone may not have.
 LISTED = ("ls-files", "-z", "-s", "-v", "-o", "--exclude-standard")
 VOUCHED, UNKNOWN, EMBEDDED = b"H ", b"? ", b"160000 "
+# A file or a link in the index that is as Git says: most of what it lists.
+ORDINARY = (b"H 100", b"H 120")
 
 
 def head(cwd: str) -> str | None:
@@ -66,8 +68,9 @@ def _state(git: str, found: Repository, cwd: str, until: float) -> Iterator[byte
             _refuse_ignored(looking, found.root, cwd)
         listed, differs = looking.output(listing), looking.output(comparing)
     yield from (repository.commit(found).encode(), listed, differs)
-    top, entries = os.fsencode(found.root), listed.split(b"\0")[:-1]
-    yield from _times(top, (*differs.split(b"\0")[1::2], *_not_compared(entries)), until)
+    top = os.fsencode(found.root)
+    entries = [e for e in listed.split(b"\0")[:-1] if not e.startswith(ORDINARY)]
+    yield _times(top, (*differs.split(b"\0")[1::2], *_not_compared(entries)), until)
     for path in _embedded(entries):
         inner = repository.at(os.fsdecode(os.path.join(top, path)))
         if inner is not None:
@@ -101,13 +104,15 @@ def _embedded(entries: Iterable[bytes]) -> Iterator[bytes]:
             yield entry.partition(b"\t")[2]
 
 
-def _times(top: bytes, paths: Iterable[bytes], until: float) -> Iterator[bytes]:
+def _times(top: bytes, paths: Iterable[bytes], until: float) -> bytes:
+    times = []
     for number, path in enumerate(paths):
         if number % 256 == 0 and time.monotonic() > until:
             raise Untold
         try:
-            s = os.lstat(b"%s/%s" % (top, path))
+            s = os.lstat(top + b"/" + path)
         except OSError:
-            yield b"none"
+            times.append("none")
         else:
-            yield b"%d %d %d %d" % (s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+            times.append(f"{s.st_mode} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}")
+    return "\n".join(times).encode()
