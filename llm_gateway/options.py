@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from typing import Annotated, Any, NamedTuple, Optional
+from typing import Annotated, Any, Literal, NamedTuple, Optional
 
 import llm
 from pydantic import BeforeValidator, Field, create_model
@@ -44,6 +44,8 @@ def _split(text: str) -> list[str]:
 
 Words = Annotated[list[str], BeforeValidator(_words)]
 Seconds = Annotated[float, Field(gt=0)]
+Strategy = Literal["legacy", "mcp_managed"]
+Policy = Literal["strict", "balanced", "permissive", "ask"]
 
 
 class Option(NamedTuple):
@@ -80,6 +82,12 @@ OPTIONS = (
     Option("max_cost_usd", Annotated[float, Field(gt=0)], "Cost after which it stops"),
     Option("correlation_id", str, "Your own id for this prompt, kept in the recorder"),
     Option("trust_workspace", bool, "Let the workspace's own settings, hooks and servers run"),
+    Option("mcp_servers", Words, "MCP servers it may use: names of yours, or a JSON or TOML file"),
+    Option("strict_mcp_config", bool, "No MCP servers but those of mcp_servers, at full as well"),
+    Option("approval_strategy", Strategy, "Judge it first: mcp_managed; or not: legacy (default)"),
+    Option("approval_policy", Policy, "What is approved: strict, balanced, permissive, ask"),
+    Option("optimize_prompt", bool, "Shorten the prompt by rules of thumb; lossy"),
+    Option("optimize_response", bool, "Shorten the answer so; lossy, and it comes at the end"),
     Option("permission_mode", str, NATIVE),
     Option("approval_mode", str, NATIVE),
     Option("sandbox", str, NATIVE),

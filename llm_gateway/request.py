@@ -92,6 +92,12 @@ class Options:
     max_cost_usd: float | None = None
     correlation_id: str | None = None
     trust_workspace: bool | None = None
+    mcp_servers: tuple[str, ...] | None = None
+    strict_mcp_config: bool | None = None
+    approval_strategy: str | None = None
+    approval_policy: str | None = None
+    optimize_prompt: bool | None = None
+    optimize_response: bool | None = None
     native: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -103,6 +109,9 @@ class Request:
     :param turn_id: llm's ``turns.id`` of the response; ``thread_id`` its ``threads.id``.
     :param system: the system prompt in force, also when it was given on an earlier turn.
     :param history: the conversation before this prompt, oldest first.
+    :param asked: the prompt as its author wrote it, where ``prompt`` is its optimised form.
+    :param approval: ``approved`` or ``denied`` by the policy that its options name then.
+    :param servers: the MCP servers that it names, each with a digest of its definition.
     :param keep_bodies: False for ``llm -n`` and ``llm logs off``: metadata only is kept.
     """
 
@@ -116,6 +125,9 @@ class Request:
     schema: Mapping[str, Any] | None = None
     turn_id: str | None = None
     thread_id: str | None = None
+    asked: str | None = None
+    approval: str | None = None
+    servers: Mapping[str, str] = field(default_factory=dict)
     keep_bodies: bool = True
 
 

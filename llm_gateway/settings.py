@@ -429,6 +429,19 @@ SETTINGS: tuple[Setting, ...] = (
         in_file=False,
     ),
     Setting(
+        "LLM_GATEWAY_APPROVAL_POLICY",
+        one_of("", "strict", "balanced", "permissive", "ask"),
+        "",
+        "approval policy of every prompt that names none; unset: approvals are off",
+        strict=True,
+    ),
+    Setting(
+        "APPROVAL_LOG_PROMPTS",
+        TEXT,
+        "",
+        "1 keeps the beginning of the prompt with each approval",
+    ),
+    Setting(
         "LLM_GATEWAY_PASS_ENV",
         NAMES,
         "",

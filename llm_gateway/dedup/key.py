@@ -25,12 +25,13 @@ FORMAT = "1"
 CHUNK = 1024 * 1024
 
 # Who asks, and what becomes of the answer.
-ASKERS_PARTS = frozenset({"id", "turn_id", "thread_id", "keep_bodies"})
+ASKERS_PARTS = frozenset({"id", "turn_id", "thread_id", "keep_bodies", "asked", "approval"})
 # How long this asker waits, how often it tries, and what it takes for an answer.
 ASKERS_OPTIONS = frozenset(
     {
         *("timeout", "idle_timeout", "retries", "retry_wait", "ignore_breaker"),
         *("correlation_id", "reuse", "force_refresh", "durable", "create_new_session"),
+        *("approval_strategy", "approval_policy", "optimize_prompt", "optimize_response"),
     }
 )
 # Where the asker sits: its terminal, its locale, its login, its place for temporary files. The

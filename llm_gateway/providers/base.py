@@ -27,6 +27,7 @@ from ..errors import (
 )
 from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
+from . import mcp
 from .catalogue import Catalogue
 from .parsing import Parser
 from .upkeep import Upkeep
@@ -56,6 +57,8 @@ SHARED_OPTIONS = frozenset(
         *("model", "access", "cwd", "timeout", "idle_timeout", "retry_wait"),
         *("retries", "ignore_breaker", "reuse", "force_refresh", "durable"),
         *("session", "session_id", "create_new_session", "correlation_id", "trust_workspace"),
+        *("mcp_servers", "strict_mcp_config", "approval_strategy", "approval_policy"),
+        *("optimize_prompt", "optimize_response"),
     }
 )
 
@@ -120,6 +123,10 @@ class Provider(ABC):
     efforts: ClassVar[tuple[str, ...]] = ()
     catalogue: ClassVar[Catalogue] = Catalogue()
     upkeep: ClassVar[Upkeep] = Upkeep()
+    # How it names the tools of MCP servers: what is before the server's name, and after it. None
+    # where the gateway cannot choose its servers; ``no_mcp`` says why.
+    mcp_names: ClassVar[tuple[str, str] | None] = None
+    no_mcp: ClassVar[str] = "takes no MCP servers from the gateway"
     # For the documentation: what cannot be read off the other attributes.
     notes: ClassVar[Mapping[str, str]] = {}
     idle_timeout: ClassVar[float] = 600.0
@@ -160,7 +167,17 @@ class Provider(ABC):
         """Refuse what this CLI cannot be asked, before anything is spawned."""
         self._check_words(request.options, access)
         self._check_tools(request.options, access)
+        self._check_servers(request, access)
         self._check_effort(request.options.effort)
+
+    def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
+        """Return the MCP servers that a prompt names, as they are defined.
+
+        :raises InvalidInput: where the CLI cannot be told, or does not have one of them.
+        """
+        if options.mcp_servers or options.strict_mcp_config:
+            raise InvalidInput(f"{self.title} {self.no_mcp}.")
+        return {}
 
     def find_executable(self, environ: Mapping[str, str], override: str | None) -> str | None:
         """Return the CLI's absolute path: the override, PATH, then the usual install places."""
@@ -193,13 +210,21 @@ class Provider(ABC):
         named = {*(options.allowed_tools or ()), *(options.disallowed_tools or ())}
         for tool in sorted(named):
             base = tool_base(tool)
-            if self.tool_names and base not in self.tool_names and not base.startswith("mcp_"):
+            if self.tool_names and base not in self.tool_names and not base.startswith(MCP_TOOL):
                 raise InvalidInput(
                     f"{self.title} has no tool named {base!r}; it has "
                     f"{', '.join(sorted(self.tool_names))}."
                 )
         for tool in options.allowed_tools or ():
-            self._check_tool_level(tool, access)
+            if not tool.startswith(MCP_TOOL):
+                self._check_tool_level(tool, access)
+
+    def _check_servers(self, request: Request, access: Access) -> None:
+        """Below full a tool of an MCP server needs its own name, and its server's."""
+        tools = [t for t in request.options.allowed_tools or () if t.startswith(MCP_TOOL)]
+        if tools and access is not Access.FULL:
+            prefix, between = self.mcp_names or (MCP_TOOL, "_")
+            mcp.check_tools(tools, request.servers, prefix, between)
 
     def _check_tool_level(self, tool: str, access: Access) -> None:
         allowed = self.levels[access].tools
@@ -219,6 +244,7 @@ class Provider(ABC):
             raise InvalidInput(f"effort {effort!r} is not one of {', '.join(self.efforts)}.")
 
 
+MCP_TOOL = "mcp_"
 INSTALL_PLACES = (
     "~/.local/bin",
     "/usr/local/bin",

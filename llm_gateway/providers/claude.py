@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,8 @@ from ..errors import (
 )
 from ..events import Event, Notice, Usage
 from ..policy.child_env import VendorVariables
-from ..request import Access, Invocation, Request, SessionPlan
+from ..request import Access, Invocation, Options, Request, SessionPlan
+from . import mcp
 from .base import (
     SHARED_OPTIONS,
     Launch,
@@ -48,7 +50,7 @@ from .base import (
 )
 from .claude_upkeep import CATALOGUE, UPKEEP
 from .features import mentions_variable
-from .instructions import workspace_instructions
+from .instructions import workspace_instructions, workspace_root
 from .messages import MessagesStream
 from .parsing import Exit
 
@@ -140,6 +142,7 @@ class Claude(Provider):
     catalogue = CATALOGUE
     upkeep = UPKEEP
     forks_at_message = True
+    mcp_names = ("mcp__", "__")
     variables = VendorVariables(
         names=(
             *("ANTHROPIC_*", "CLAUDE_*", "IS_SANDBOX", "DISABLE_TELEMETRY", "DISABLE_AUTOUPDATER"),
@@ -157,10 +160,12 @@ class Claude(Provider):
 
     def plan(self, request: Request, launch: Launch) -> Invocation:
         o = request.options
+        servers, secrets = self._servers(request, launch)
         argv = [
             *(launch.executable, "-p", "--input-format", "stream-json"),
             *("--output-format", "stream-json", "--verbose", "--include-partial-messages"),
             *_workspace_trust(launch.access, bool(o.trust_workspace)),
+            *servers,
             *_access(request, launch),
             *_session(launch.session),
             *flag("--model", o.model),
@@ -171,7 +176,7 @@ class Claude(Provider):
             *_system(request, launch),
             *_schema(request.schema),
         ]
-        env = {**launch.env, NO_MENTIONS: "1"}
+        env = {**secrets, **launch.env, NO_MENTIONS: "1"}
         known = "@" not in request.prompt or mentions_variable(
             launch.executable, NO_MENTIONS, launch.state
         )
@@ -190,11 +195,56 @@ class Claude(Provider):
 
         return stored.claude(Path(self.config_dir(environ)))
 
+    def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
+        file = _user_file(environ)
+        own = mcp.own_servers(file) if options.mcp_servers else {}
+        if options.mcp_servers and options.trust_workspace:
+            own = {**mcp.own_servers(workspace_root(options.cwd or ".") / ".mcp.json"), **own}
+        return mcp.named(options.mcp_servers or (), own, str(file), options)
+
+    def _servers(self, request: Request, launch: Launch) -> tuple[list[str], dict[str, str]]:
+        """Return the flags for MCP servers, and the variables that their definitions name."""
+        o, held = request.options, launch.access is not Access.FULL
+        only = bool(o.strict_mcp_config) or o.mcp_servers == ()
+        # Below full the flag is there already, unless the workspace is trusted.
+        strict = list(NO_MCP) if only and (not held or o.trust_workspace) else []
+        told, secrets = mcp.without_secrets(self.servers(o, launch.environ), launch.environ)
+        if not told:
+            return strict, secrets
+        path = private_file(launch.files, "mcp.json", json.dumps({"mcpServers": told}, indent=2))
+        named = [t for t in o.allowed_tools or () if t.startswith("mcp__")] if held else []
+        rules = named if held else [f"mcp__{name}" for name in told]
+        allowed = [part for rule in rules for part in ("--allowedTools", rule)]
+        hold = ["--settings", str(_only(named, launch.files))] if held else []
+        return ["--mcp-config", str(path), *strict, *allowed, *hold], secrets
+
     def parser(self, request: Request, invocation: Invocation) -> ClaudeParser:
         parser = ClaudeParser()
         parser.structured = request.schema is not None
         parser.cost_before = cost_before(invocation.session)
         return parser
+
+
+def _user_file(environ: Mapping[str, str]) -> Path:
+    """Where claude keeps the servers that its user added for all directories."""
+    home = environ.get("CLAUDE_CONFIG_DIR") or environ.get("HOME") or os.path.expanduser("~")
+    return Path(home, ".claude.json")
+
+
+def _only(tools: list[str], folder: Path) -> Path:
+    """Write settings that refuse every tool of an MCP server but these.
+
+    A hook, because the user's own rules may allow whole servers, and a rule that denies a server
+    cannot leave one of its tools out.
+    """
+    names = "|".join(re.escape(tool.removeprefix("mcp__")) for tool in tools)
+    hook = {"type": "command", "command": "echo 'not allowed at this access level' >&2; exit 2"}
+    matcher = f"^mcp__(?!(?:{names})$)" if tools else "^mcp__"
+    settings = {
+        "disableAllHooks": False,
+        "hooks": {"PreToolUse": [{"matcher": matcher, "hooks": [hook]}]},
+    }
+    return private_file(folder, "settings.json", json.dumps(settings))
 
 
 def cost_before(session: SessionPlan) -> float | None:
@@ -232,7 +282,7 @@ def _offered(
     if allowed is None:
         names: tuple[str, ...] = level.tools
     else:
-        names = tuple(dict.fromkeys(tool_base(tool) for tool in allowed))
+        names = tuple(dict.fromkeys(tool_base(tool) for tool in allowed if tool[:4] != "mcp_"))
     if allowed is None and not level.tools:
         return None
     whole = {tool for tool in disallowed or () if "(" not in tool}

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from llm_gateway.store import search, session_names, sessions
+from llm_gateway.store import approvals, search, session_names, sessions
 from llm_gateway.store.text import now
 
 __all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
@@ -235,6 +235,11 @@ def heartbeat(conn: sqlite3.Connection, job_id: str, at: str, until: str) -> Non
     )
 
 
+def approval(conn: sqlite3.Connection, record: Mapping[str, Any]) -> None:
+    """What was decided about a request before it ran."""
+    approvals.recorded(conn, record)
+
+
 OPERATIONS: dict[str, Callable[..., None]] = {
     operation.__name__: operation
     for operation in (
@@ -248,6 +253,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
         withdraw,
         cancel,
         delivered,
+        approval,
     )
 }
 

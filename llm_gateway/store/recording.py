@@ -385,6 +385,15 @@ class Recorder:
         except Exception as error:
             return self._writer.failed(error)
 
+    def approval(self, record: Mapping[str, Any]) -> bool:
+        """What was decided about a request before it ran, and why."""
+        try:
+            if not self._writer.wanted:
+                return False
+            return self._writer.do("approval", record=dict(record))
+        except Exception as error:
+            return self._writer.failed(error)
+
     def close(self) -> None:
         """Write what is pending, tidy up a little, and let go of the files."""
         try:

@@ -26,6 +26,7 @@ PATIENCE = {
     "withdraw": 1.0,
     "cancel": 2.0,
     "delivered": 2.0,
+    "approval": 2.0,
 }
 _OFFER_SECONDS = 0.05
 

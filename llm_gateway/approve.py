@@ -1,0 +1,175 @@
+"""The gate before a spawn, where approvals are on: judge, ask, keep a record, refuse."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import select
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import settings
+from .errors import PermissionDenied
+from .ids import new_id
+from .policy import approval
+from .policy.child_env import ACCESS_CAP
+from .policy.redact import redact
+from .progress import harmless
+from .providers.base import Provider
+from .request import Access, Request
+from .store import approvals
+from .store.text import clean, now
+
+if TYPE_CHECKING:
+    from .store.recording import Recorder
+
+__all__ = ["approve", "verdict_on"]
+
+PREVIEW = 280
+PREVIEW_SWITCH = "APPROVAL_LOG_PROMPTS"
+
+
+def approve(
+    request: Request,
+    provider: Provider,
+    access: Access,
+    recorder: Recorder,
+    say: Callable[[str], None],
+    canceled: Callable[[], bool],
+    *,
+    at_terminal: bool,
+) -> str | None:
+    """Return the policy under which a request may run; None where approvals are off.
+
+    :param at_terminal: whether the process is the command of a person who can be asked.
+    :raises PermissionDenied: with the reasons, once they are recorded.
+    """
+    asked, verdict = verdict_on(request, provider, access)
+    if verdict is None:
+        return None
+    question = f"{provider.title} asks for access {access.value}. {_told(verdict)}"
+    approved, why = verdict.approved, "is denied"
+    if approved is None:
+        answer = _ask(question, canceled) if at_terminal else None
+        approved = bool(answer)
+        why = "needs somebody at a terminal to say yes" if answer is None else "was not approved"
+    record = _record(request, provider, access, asked, verdict, approved)
+    recorder.approval(record)
+    try:
+        approvals.append(settings.home(), record)
+    except OSError as error:
+        say(f"The approval log could not be written: {error.strerror or error}.")
+    for violation in asked.review.violations:
+        say(f"review integrity: {violation.detail} ({violation.kind.name})")
+    if not approved:
+        raise PermissionDenied(
+            f"Under approval policy {verdict.policy} this {why}: {_told(verdict)} "
+            f"(llm gateway approval show {record['id']})"
+        )
+    return verdict.policy
+
+
+def verdict_on(
+    request: Request, provider: Provider, access: Access
+) -> tuple[approval.Asked, approval.Verdict | None]:
+    """Return what is asked for, and what the policy in force says; None where none is."""
+    o = request.options
+    words = [levels[o.native[w]] for w, levels in provider.native_words.items() if w in o.native]
+    asked = approval.asked_for(request, access, words, request.servers)
+    policy = approval.policy_in_force(o, settings.said(approval.VARIABLE), os.environ)
+    if policy is None:
+        return asked, None
+    return asked, approval.judged(asked, policy, switch=approval.switch_is_on(os.environ))
+
+
+def _told(verdict: approval.Verdict) -> str:
+    limit = "" if verdict.threshold is None else f", at most {verdict.threshold} is approved"
+    reasons = "; ".join(verdict.reasons) or "nothing stands against it"
+    return f"{reasons}. Score {verdict.score}{limit}."
+
+
+def _record(
+    request: Request,
+    provider: Provider,
+    access: Access,
+    asked: approval.Asked,
+    verdict: approval.Verdict,
+    approved: bool,
+) -> dict[str, Any]:
+    o, prompt = request.options, request.asked or request.prompt
+    kept = request.keep_bodies and settings.said(PREVIEW_SWITCH) == "1"
+    metadata: dict[str, Any] = {"model": o.model or "default"}
+    if o.strict_mcp_config is not None:
+        metadata["strictMcpConfig"] = o.strict_mcp_config
+    return {
+        "id": new_id(),
+        "ts": now(),
+        "status": "approved" if approved else "denied",
+        "policy": verdict.policy,
+        "cli": provider.name,
+        "operation": f"{provider.name}_request",
+        "score": verdict.score,
+        "reasons": verdict.reasons,
+        "promptPreview": redact(clean(" ".join(prompt.split())[:PREVIEW]))
+        if kept
+        else "[redacted]",
+        "promptSha256": hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest(),
+        "requestedMcpServers": list(asked.servers),
+        "bypassRequested": asked.bypass,
+        "fullAuto": asked.full_auto,
+        "metadata": metadata,
+        "reviewIntegrity": asked.review.told(),
+        "requestId": request.id,
+        "access": access.value,
+        "threshold": verdict.threshold,
+        "rules": [point._asdict() for point in verdict.points],
+    }
+
+
+def _ask(question: str, canceled: Callable[[], bool]) -> bool | None:
+    """Ask the person at the terminal; None where there is nobody to ask.
+
+    An agent's own terminal is no person: a nested call asks nobody.
+    """
+    if ACCESS_CAP in os.environ or not _is_terminal(sys.stderr):
+        return None
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if os.tcgetpgrp(terminal) != os.getpgrp():  # in the background, reading would stop us
+            return None
+        return _answered(terminal, question, canceled)
+    except OSError:
+        return None
+    finally:
+        os.close(terminal)
+
+
+def _answered(terminal: int, question: str, canceled: Callable[[], bool]) -> bool:
+    import termios
+
+    termios.tcflush(terminal, termios.TCIFLUSH)  # what was typed before is no answer
+    sys.stderr.write(harmless(f"{question}\nApprove? [y/N] "))
+    sys.stderr.flush()
+    while not canceled():
+        if select.select([terminal], [], [], 0.1)[0]:
+            return os.read(terminal, 1024).decode("utf-8", "replace").strip().lower() in (
+                "y",
+                "yes",
+            )
+    return False
+
+
+def _is_terminal(stream: Any) -> bool:
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def environment(policy: str | None) -> Mapping[str, str]:
+    """Return what the child has to know: an agent's own calls are under the same policy."""
+    return {} if policy is None else {approval.VARIABLE: policy}
