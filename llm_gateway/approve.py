@@ -6,7 +6,8 @@ import hashlib
 import os
 import select
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import settings
@@ -22,40 +23,44 @@ from .store import approvals
 from .store.text import clean, now
 
 if TYPE_CHECKING:
+    from .run import Run
     from .store.recording import Recorder
 
-__all__ = ["approve", "verdict_on"]
+__all__ = ["approve", "environment", "verdict_on"]
 
 PREVIEW = 280
 PREVIEW_SWITCH = "APPROVAL_LOG_PROMPTS"
 
 
 def approve(
-    request: Request,
+    run: Run,
     provider: Provider,
-    access: Access,
     recorder: Recorder,
     say: Callable[[str], None],
-    canceled: Callable[[], bool],
     *,
-    at_terminal: bool,
-) -> str | None:
-    """Return the policy under which a request may run; None where approvals are off.
+    may_ask: bool,
+) -> None:
+    """Let a request pass, or refuse it; its options then name the policy in force, where one is.
 
-    :param at_terminal: whether the process is the command of a person who can be asked.
+    :param may_ask: whether the process is the command of a person who can be asked.
     :raises PermissionDenied: with the reasons, once they are recorded.
     """
-    asked, verdict = verdict_on(request, provider, access)
+    asked, verdict = verdict_on(run.request, provider, run.access)
     if verdict is None:
-        return None
-    question = f"{provider.title} asks for access {access.value}. {_told(verdict)}"
+        return
+    question = f"{provider.title} is to have access {run.access.value}: {_told(verdict)}"
     approved, why = verdict.approved, "is denied"
     if approved is None:
-        answer = _ask(question, canceled) if at_terminal else None
+        answer = _ask(question, lambda: bool(run.cancel.reason)) if may_ask else None
         approved = bool(answer)
         why = "needs somebody at a terminal to say yes" if answer is None else "was not approved"
-    record = _record(request, provider, access, asked, verdict, approved)
-    recorder.approval(record)
+    run.request = replace(
+        run.request,
+        approval="approved" if approved else "denied",
+        options=replace(run.request.options, approval_policy=verdict.policy),
+    )
+    record = _record(run.request, provider, run.access, asked, verdict)
+    recorder.write("approval", record=record)
     try:
         approvals.append(settings.home(), record)
     except OSError as error:
@@ -67,7 +72,6 @@ def approve(
             f"Under approval policy {verdict.policy} this {why}: {_told(verdict)} "
             f"(llm gateway approval show {record['id']})"
         )
-    return verdict.policy
 
 
 def verdict_on(
@@ -95,7 +99,6 @@ def _record(
     access: Access,
     asked: approval.Asked,
     verdict: approval.Verdict,
-    approved: bool,
 ) -> dict[str, Any]:
     o, prompt = request.options, request.asked or request.prompt
     kept = request.keep_bodies and settings.said(PREVIEW_SWITCH) == "1"
@@ -105,7 +108,7 @@ def _record(
     return {
         "id": new_id(),
         "ts": now(),
-        "status": "approved" if approved else "denied",
+        "status": request.approval,
         "policy": verdict.policy,
         "cli": provider.name,
         "operation": f"{provider.name}_request",
@@ -170,6 +173,7 @@ def _is_terminal(stream: Any) -> bool:
         return False
 
 
-def environment(policy: str | None) -> Mapping[str, str]:
-    """Return what the child has to know: an agent's own calls are under the same policy."""
-    return {} if policy is None else {approval.VARIABLE: policy}
+def environment(request: Request) -> dict[str, str]:
+    """Return what the child has to know: an agent's own asks are under the same policy."""
+    policy = request.options.approval_policy
+    return {approval.VARIABLE: policy} if request.approval and policy else {}

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import nesting, process, sessions, settings
+from . import approve, nesting, process, sessions, settings
 from .errors import (
     AuthFailed,
     Canceled,
@@ -141,7 +141,7 @@ class Execution:
         env, withheld = self.environment()
         launch = Launch(
             executable=self.executable,
-            env={**env, **nesting.marks(self.job_id)},
+            env={**env, **nesting.marks(self.job_id), **approve.environment(self.request)},
             environ=os.environ,
             cwd=self.request.options.cwd or "",
             access=self.access,

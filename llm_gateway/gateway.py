@@ -20,6 +20,7 @@ from dataclasses import replace
 from functools import partial
 
 from . import nesting, sessions, settings
+from .approve import approve
 from .checks import check
 from .claiming import Claiming, joined_note
 from .errors import (
@@ -28,17 +29,19 @@ from .errors import (
     InvalidInput,
     NotStarted,
     Orphaned,
+    PermissionDenied,
     SpawnFailed,
 )
 from .events import Notice, Reply
 from .execution import Execution, state_of
 from .follow import Withdrawn, followed
 from .ids import new_id
-from .policy.access import resolve_access
+from .policy.access import refuse_unheld, resolve_access
 from .providers import provider_named
+from .providers.mcp import digests
 from .queueing import wait_for_place
 from .request import Access, Request, SessionPlan
-from .run import KILLED, LIVE, Run
+from .run import KILLED, LIVE, Run, shortens_answer
 from .session_lock import taken
 from .spec import request_of
 from .store import jobs
@@ -154,6 +157,7 @@ class _Asking:
         self.say = say or run.say
         self.in_worker = in_worker
         self.owns_process = in_worker or run.gone is not None
+        self.may_ask = run.gone is not None or say is not None  # a person, at a terminal
         self.provider = provider_named(run.request.provider)
         self.recorder = recorder or self._open()
         self.started = time.monotonic()
@@ -170,7 +174,11 @@ class _Asking:
         return recorder
 
     def answer(self) -> Reply:
-        """The answer, whoever runs it."""
+        """The answer, whoever runs it, as its asker wants it."""
+        reply = self._answered()
+        return self._shortened(reply) if shortens_answer(self.request) else reply
+
+    def _answered(self) -> Reply:
         for problem in settings.problems():
             self.say(problem)
         durable = self._durable()
@@ -196,6 +204,10 @@ class _Asking:
         if self.recorder.connection is None:
             raise InvalidInput(
                 "A job needs the recorder, which is off; LLM_GATEWAY_LOGS_DB names its file."
+            )
+        if self.request.options.optimize_response:
+            raise InvalidInput(
+                "optimize_response shortens what a prompt prints; a job keeps its answer whole."
             )
         plan = self._ready(lock=False)
         claim = self._recorded(self._claiming(plan, "submitted").claim)
@@ -232,6 +244,7 @@ class _Asking:
         try:
             plan = self._prepare(lock=lock)
             self._check()
+            approve(self.run, self.provider, self.recorder, self.say, may_ask=self.may_ask)
         except GatewayError as error:
             self._denied(error)
             raise
@@ -258,6 +271,7 @@ class _Asking:
             error_category=error.category,
             error_message=str(error),
             duration_ms=round((time.monotonic() - self.started) * 1000),
+            outcome="denied" if isinstance(error, PermissionDenied) else None,
         )
 
     def _own(self, plan: SessionPlan, claim: Claim, claiming: Claiming) -> Reply:
@@ -356,6 +370,11 @@ class _Asking:
         dirs = options.add_dirs and tuple(os.path.expanduser(d) for d in options.add_dirs)
         self.run.request = replace(self.request, options=replace(options, cwd=cwd, add_dirs=dirs))
         self.run.access = resolve_access(self.request.options.access, inherited, os.environ)
+        refuse_unheld(self.request.options, os.environ)
+        servers = self.provider.servers(self.request.options, os.environ)
+        self.run.request = _shortened_prompt(
+            replace(self.request, servers=digests(servers, os.environ))
+        )
         return choice.plan
 
     def _resolve_model(self) -> None:
@@ -365,6 +384,19 @@ class _Asking:
         options = self.request.options
         model = resolve(self.provider, options.model)
         self.run.request = replace(self.request, options=replace(options, model=model))
+
+    def _shortened(self, reply: Reply) -> Reply:
+        """The answer by the optimiser's rules; the recorder keeps both."""
+        from .optimizer import optimized
+
+        text = optimized(reply.text, response=True)
+        messages = [*(optimized(m, response=True) for m in reply.messages[:-1]), text]
+        self.run.show(messages)
+        if text != reply.text:
+            self.recorder.write(
+                "shown", request_id=self.request.id, text=text, before=len(reply.text)
+            )
+        return replace(reply, text=text, messages=messages)
 
     def _begin(self) -> None:
         o = self.request.options
@@ -379,6 +411,18 @@ class _Asking:
 
     def _check(self) -> None:
         self.executable = check(self.request, self.provider, self.run.access)
+
+
+def _shortened_prompt(request: Request) -> Request:
+    """The request with its prompt as the optimiser leaves it, unless nothing would be left."""
+    if not request.options.optimize_prompt or request.asked is not None:
+        return request
+    from .optimizer import optimized
+
+    prompt = optimized(request.prompt)
+    if prompt == request.prompt or not prompt.strip():
+        return request
+    return replace(request, prompt=prompt, asked=request.prompt)
 
 
 def _here() -> str:

@@ -17,9 +17,15 @@ from .events import Done, Event, Notice, Reply, Text
 from .ids import new_id
 from .request import Access, Request
 
-__all__ = ["KILLED", "LIVE", "Run"]
+__all__ = ["KILLED", "LIVE", "Run", "shortens_answer"]
 
 KILLED = "killed"
+
+
+def shortens_answer(request: Request) -> bool:
+    """Whether the asker wants the answer shortened; JSON is left as it is."""
+    return bool(request.options.optimize_response) and request.schema is None
+
 
 Work = Callable[["Run", ExitStack], Reply]
 LIVE: weakref.WeakSet[Run] = weakref.WeakSet()
@@ -137,4 +143,10 @@ class Run:
     def deliver(self, events: list[Event], weight: int = 0) -> None:
         """Hand events over to the reader."""
         self.said = self.said or any(type(event) is Text for event in events)
+        if shortens_answer(self.request):  # its text can only be shortened as a whole
+            events = [event for event in events if type(event) is not Text]
         self._channel.put(events, weight)
+
+    def show(self, messages: list[str]) -> None:
+        """Hand the whole answer over at once, in place of the pieces that were held back."""
+        self._channel.put([Text(text, number) for number, text in enumerate(messages)])

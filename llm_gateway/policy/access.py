@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import PermissionDenied
-from ..request import Access
+from ..request import Access, Options
 from .child_env import ACCESS_CAP, FULL_ACCESS_SWITCH
 
-__all__ = ["resolve_access"]
+__all__ = ["refuse_unheld", "resolve_access"]
 
 
 def resolve_access(
@@ -36,6 +36,21 @@ def resolve_access(
             f"it with: export {FULL_ACCESS_SWITCH}=1"
         )
     return asked
+
+
+def refuse_unheld(options: Options, environ: Mapping[str, str]) -> None:
+    """Refuse an agent below full what no access level holds: servers, and the workspace's own code.
+
+    :raises PermissionDenied: names what it asked for.
+    """
+    cap = _cap(environ)
+    asked = {"mcp_servers": options.mcp_servers, "trust_workspace": options.trust_workspace}
+    for name, value in asked.items():
+        if value and cap is not Access.FULL:
+            raise PermissionDenied(
+                f"The agent that runs this command has access {cap.value}, so it cannot say "
+                f"{name}: no access level would hold what then runs."
+            )
 
 
 def _cap(environ: Mapping[str, str]) -> Access:

@@ -37,7 +37,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 
 def recorded(conn: sqlite3.Connection, record: Mapping[str, Any]) -> None:
-    """An approval's row, and its word in the request's."""
+    """An approval's row; the request's own has the decision."""
     row = {column: record.get(name) for name, column in _COLUMNS.items()}
     row["rules_json"] = dumps(record.get("rules", []))
     rest = {name: record[name] for name in record if name not in (*_COLUMNS, "rules")}
@@ -45,12 +45,6 @@ def recorded(conn: sqlite3.Connection, record: Mapping[str, Any]) -> None:
     marks = ", ".join("?" * len(row))
     conn.execute(
         f"INSERT OR IGNORE INTO approvals ({', '.join(row)}) VALUES ({marks})", tuple(row.values())
-    )
-    conn.execute(
-        "UPDATE request_rows SET approval_decision = ?,"
-        " outcome = CASE WHEN ? = 'denied' THEN 'denied' ELSE outcome END"
-        " WHERE id = ? AND status IN ('queued', 'running')",
-        (record["status"], record["status"], record.get("requestId")),
     )
 
 

@@ -129,7 +129,8 @@ def events_after(
 def reply_of(conn: sqlite3.Connection, job_id: str) -> Reply | None:
     """The reply of a job that completed; None for any other."""
     row = conn.execute(
-        "SELECT j.session_id, b.response, b.messages, (SELECT data FROM events e"
+        "SELECT j.session_id, coalesce(b.response_raw, b.response), b.messages,"
+        " (SELECT data FROM events e"
         " WHERE e.job_id = j.id AND e.kind = 'done' ORDER BY seq DESC LIMIT 1)"
         " FROM job_rows j LEFT JOIN bodies b ON b.id = j.body_id"
         " WHERE j.id = ? AND j.status = 'completed'",

@@ -22,7 +22,7 @@ _LIKE_THE_FIRST = """
 UPDATE request_rows SET (model, resolved_model, session_id, stop_reason, cli_version,
     response_chars, tools_run, refused_actions, duration_ms) = (
         SELECT f.model, f.resolved_model, f.session_id, f.stop_reason, f.cli_version,
-            f.response_chars, f.tools_run, f.refused_actions,
+            coalesce(f.response_chars_raw, f.response_chars), f.tools_run, f.refused_actions,
             round((julianday(request_rows.finished_at) - julianday(request_rows.datetime_utc))
                 * 86400000)
         FROM job_rows j JOIN request_rows f ON f.id = j.request_id WHERE j.id = :job)
@@ -30,7 +30,8 @@ WHERE id = :id
 """
 _ITS_BODY = """
 UPDATE bodies SET (response, messages) = (
-    SELECT b.response, b.messages FROM job_rows j JOIN bodies b ON b.id = j.body_id
+    SELECT coalesce(b.response_raw, b.response), b.messages
+    FROM job_rows j JOIN bodies b ON b.id = j.body_id
     WHERE j.id = :job)
 WHERE id = :id
 """
@@ -158,6 +159,21 @@ def answered(
     update(conn, "request_rows", {"status": said["status"]}, "id = ?", (request_id,))
 
 
+def shown(conn: sqlite3.Connection, request_id: str, text: str, before: int) -> None:
+    """An asker was shown another text than the answer, which is kept beside it."""
+    changed = conn.execute(
+        "UPDATE request_rows SET response_chars = ?, response_chars_raw = ?"
+        " WHERE id = ? AND response_chars_raw IS NULL",
+        (len(text), before, request_id),
+    ).rowcount
+    if changed and conn.execute("SELECT 1 FROM bodies WHERE id = ?", (request_id,)).fetchone():
+        search.forget(conn, request_id)
+        conn.execute(
+            "UPDATE bodies SET response_raw = response, response = ? WHERE id = ?",
+            (text, request_id),
+        )
+
+
 def withdraw(
     conn: sqlite3.Connection,
     request_id: str,
@@ -254,6 +270,7 @@ OPERATIONS: dict[str, Callable[..., None]] = {
         cancel,
         delivered,
         approval,
+        shown,
     )
 }
 

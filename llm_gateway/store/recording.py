@@ -297,6 +297,7 @@ class Recorder:
         fingerprint: str | None = None,
         reusable: bool = False,
         delivered: bool = False,
+        outcome: str | None = None,
     ) -> bool:
         """The end of request, body, session and job in one transaction; the first word counts.
 
@@ -306,6 +307,7 @@ class Recorder:
         :param fingerprint: of the workspace as it was when the CLI started.
         :param reusable: whether nothing but the workspace can have made this answer.
         :param delivered: whether who asked has the answer with that.
+        :param outcome: where it is another one than ``ran``.
         """
         try:
             live = self._job(job_id)
@@ -324,6 +326,7 @@ class Recorder:
                 "duration_ms": duration_ms,
                 "retry_count": live.retries() if retry_count is None else retry_count,
                 "response_chars": len(text),
+                **({"outcome": outcome} if outcome else {}),
             }
             job = {
                 **ended,
@@ -382,15 +385,6 @@ class Recorder:
             session = {name: rows.column(value) for name, value in known.items()}
             session.update(provider=provider, session_id=session_id, at=now())
             return self._writer.do("session_seen", session=session)
-        except Exception as error:
-            return self._writer.failed(error)
-
-    def approval(self, record: Mapping[str, Any]) -> bool:
-        """What was decided about a request before it ran, and why."""
-        try:
-            if not self._writer.wanted:
-                return False
-            return self._writer.do("approval", record=dict(record))
         except Exception as error:
             return self._writer.failed(error)
 

@@ -76,6 +76,9 @@ def request_row(request: Request, job_id: str | None, setting: Setting) -> dict[
         "options_json": dumps(_said(options)),
         "attachments": len(request.attachments),
         "prompt_chars": len(request.prompt),
+        "prompt_chars_asked": None if request.asked is None else len(request.asked),
+        "optimization_applied": int(bool(options.optimize_prompt or options.optimize_response)),
+        "approval_decision": request.approval,
         "prompt_preview": preview(request.prompt) if kept else None,
         "prompt_hash": prompt_hash(request.prompt) if kept else None,
         "keep_bodies": int(kept),
@@ -133,6 +136,7 @@ def body_row(request: Request, always: bool = False) -> dict[str, Any] | None:
     return {
         "id": request.id,
         "prompt": clean(request.prompt),
+        "prompt_asked": text_or_none(request.asked),
         "system": text_or_none(request.system),
         "attachments": _attachments(request.attachments),
         "schema": None if request.schema is None else dumps(request.schema),

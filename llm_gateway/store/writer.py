@@ -27,6 +27,7 @@ PATIENCE = {
     "cancel": 2.0,
     "delivered": 2.0,
     "approval": 2.0,
+    "shown": 2.0,
 }
 _OFFER_SECONDS = 0.05
 

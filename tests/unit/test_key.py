@@ -83,8 +83,9 @@ def test_an_option_of_the_asker_is_not(name: str) -> None:
         replace(REQUEST, schema={"type": "object"}),
         replace(REQUEST, history=(Turn("user", "before"),)),
         replace(REQUEST, attachments=(Attachment("image/png", content=b"1"),)),
+        replace(REQUEST, servers={"exa": "digest of its definition"}),
     ],
-    ids=["prompt", "system", "schema", "history", "attachments"],
+    ids=["prompt", "system", "schema", "history", "attachments", "servers"],
 )
 def test_what_was_asked_is_in_the_key(changed: Request) -> None:
     """Each part by itself."""
@@ -94,6 +95,7 @@ def test_what_was_asked_is_in_the_key(changed: Request) -> None:
 def test_every_part_of_a_request_is_either_asked_or_the_askers() -> None:
     """A new field of Request is in the key by default, and has to be one that can be encoded."""
     asked = {"provider", "prompt", "options", "system", "history", "attachments", "schema"}
+    asked |= {"servers"}
     assert {f.name for f in fields(Request)} == asked | ASKERS_PARTS
 
 
