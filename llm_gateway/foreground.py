@@ -14,9 +14,48 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["is_llm_command", "signals_end", "stdout_gone"]
+from .request import Request
+
+__all__ = [
+    "Taken",
+    "hand_over",
+    "is_llm_command",
+    "requests_are_taken",
+    "signals_end",
+    "stdout_gone",
+]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+_TAKES = "llm_gateway.takes_requests"
+
+
+class Taken(BaseException):
+    """Carries a request out of llm's own command to the one that wanted nothing but the request.
+
+    No ``Exception``, because llm turns those into sentences.
+    """
+
+    def __init__(self, request: Request) -> None:
+        super().__init__()
+        self.request = request
+
+
+def requests_are_taken() -> None:
+    """From now on this command wants requests to be made and not to be run."""
+    import click
+
+    click.get_current_context().meta[_TAKES] = True
+
+
+def hand_over(request: Request) -> None:
+    """Give a request to the command that takes it; return where there is none."""
+    import click
+
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(_TAKES):
+        raise Taken(request)
 
 
 def is_llm_command() -> bool:

@@ -78,6 +78,7 @@ class _Shared:
         from .gateway import ask
 
         request = self._request(prompt, response, conversation)
+        foreground.hand_over(request)
         whole = not stream or prompt.schema is not None
         gone = foreground.stdout_gone if foreground.is_llm_command() else None
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .events import ToolCall
 
-__all__ = ["Progress", "harmless"]
+__all__ = ["Progress", "described", "harmless"]
 
 WIDTH = 100
 DIM, PLAIN = "\x1b[2m", "\x1b[0m"
@@ -62,7 +62,7 @@ class Progress:
     def tool(self, call: ToolCall) -> None:
         """Say that an action runs, where somebody is watching."""
         if self._terminal:
-            self._line(f"{DIM}· {_described(call)}{PLAIN}")
+            self._line(f"{DIM}· {described(call)}{PLAIN}")
 
     def line(self, text: str) -> None:
         """Say something that matters in a pipe as well."""
@@ -94,7 +94,7 @@ class Progress:
             pass
 
 
-def _described(call: ToolCall) -> str:
+def described(call: ToolCall) -> str:
     detail = next((call.arguments[k] for k in TELLING if call.arguments.get(k)), None)
     if detail is None and call.arguments:
         detail = json.dumps(call.arguments, ensure_ascii=False)

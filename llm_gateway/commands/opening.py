@@ -11,6 +11,7 @@ from .output import say
 
 if TYPE_CHECKING:
     import sqlite3
+    from pathlib import Path
 
 __all__ = ["recorder"]
 
@@ -18,8 +19,15 @@ __all__ = ["recorder"]
 @contextmanager
 def recorder() -> Iterator[sqlite3.Connection | None]:
     """The recorder's connection; None where it is off, unusable or nothing was recorded yet."""
-    if not _is_there():
+    path, spilled = _file(), _spilled()
+    if path is None and not spilled:
         yield None
+        return
+    if path is not None and not spilled and (conn := _as_it_is(path)):
+        try:
+            yield conn
+        finally:
+            conn.close()
         return
     from llm_gateway.store.recorder import open_recorder
 
@@ -30,16 +38,48 @@ def recorder() -> Iterator[sqlite3.Connection | None]:
         opened.close()
 
 
-def _is_there() -> bool:
-    """Whether something was recorded, were it only in spill files."""
+def _file() -> Path | None:
+    """The file that was recorded into; None where there is none."""
     from llm_gateway import settings
     from llm_gateway.store.location import kind_of
 
     path = settings.logs_db()
     if path is None:
-        return False
+        return None
     with suppress(OSError):
-        if kind_of(path) != "missing":
-            return True
-        return any(os.scandir(settings.home() / "spill"))
+        if kind_of(path) == "foreign":
+            path = path.with_name("gateway.db")
+        return None if kind_of(path) == "missing" else path
+    return path
+
+
+def _spilled() -> bool:
+    """Whether earlier runs wait to be taken in."""
+    from llm_gateway import settings
+
+    with suppress(OSError):
+        return settings.logs_db() is not None and any(os.scandir(settings.home() / "spill"))
     return False
+
+
+def _as_it_is(path: Path) -> sqlite3.Connection | None:
+    """The file where nothing has to be done to it first; this way is the cheap one."""
+    import sqlite3
+
+    from llm_gateway.store.connection import connect
+    from llm_gateway.store.location import kind_of
+    from llm_gateway.store.migrations import VERSION, version_of
+
+    if kind_of(path) != "ours":
+        return None
+    try:
+        conn = connect(path)
+    except sqlite3.Error:
+        return None
+    try:
+        if version_of(conn) == VERSION:
+            return conn
+    except sqlite3.Error:
+        pass
+    conn.close()
+    return None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import shutil
 import sys
 import time
-from calendar import timegm
 from collections.abc import Iterable, Sequence
 from typing import Any
 from unicodedata import combining, east_asian_width
@@ -41,7 +40,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     numeric = [_is_numeric(column) for column in zip(*cells, strict=True)] or [False] * len(head)
     table = [list(head), *([text for text, _ in row] for row in cells)]
     widths = [max(map(_width, column)) for column in zip(*table, strict=True)]
-    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    edge = _terminal_width()
     for row in table:
         aligned = zip(row, widths, numeric, strict=True)
         line = _GAP.join(_padded(text, width, right) for text, width, right in aligned).rstrip()
@@ -57,14 +56,18 @@ def say(text: str) -> None:
 
 def local_time(iso: str | None) -> str:
     """A time of the recorder as the person's own clock shows it."""
+    from llm_gateway.store.text import seconds_of
+
     if not iso:
         return ""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(_seconds(iso)))
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds_of(iso)))
 
 
 def seconds_since(iso: str, until: str | None = None) -> float:
     """From one time of the recorder to another one, or to now."""
-    return max(0.0, (_seconds(until) if until else time.time()) - _seconds(iso))
+    from llm_gateway.store.text import seconds_of
+
+    return max(0.0, (seconds_of(until) if until else time.time()) - seconds_of(iso))
 
 
 def span(seconds: float | None) -> str:
@@ -84,9 +87,12 @@ def _two(large: int, unit: str, small: int, smaller: str) -> str:
     return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"
 
 
-def _seconds(iso: str) -> float:
-    whole = timegm(time.strptime(iso[:19], "%Y-%m-%dT%H:%M:%S"))
-    return whole + float(f"0{iso[19:].rstrip('Z')}" if iso[19:20] == "." else 0)
+def _terminal_width() -> int | None:
+    """None where stdout is no terminal, or one that does not know."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def _cell(value: object) -> tuple[str, bool]:

@@ -18,6 +18,11 @@ __all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
 _LIVE = "status IN ('queued', 'running')"
 _STDERR_CHARS = 65_536
 _OF_JOB = ("finished_at", "error_category", "error_message", "exit_code")
+# What was asked is kept whole where the answer is still to be written to llm's own logs.
+_FORGET_SPEC = (
+    "UPDATE job_rows SET spec_json = NULL WHERE id = ? AND NOT"
+    " (status = 'completed' AND keep_bodies AND kind IN ('submitted', 'durable'))"
+)
 _LIKE_THE_FIRST = """
 UPDATE request_rows SET (model, resolved_model, session_id, stop_reason, cli_version,
     response_chars, tools_run, refused_actions, duration_ms) = (
@@ -104,9 +109,9 @@ def finish(
 ) -> None:
     """The end state of request, body, session and job, once: a terminal state never changes."""
     if job_id is not None:
-        ended = {**job, "spec_json": None}
-        if not update(conn, "job_rows", ended, f"id = ? AND {_LIVE}", (job_id,)):
+        if not update(conn, "job_rows", job, f"id = ? AND {_LIVE}", (job_id,)):
             return
+        conn.execute(_FORGET_SPEC, (job_id,))
     asked = update(conn, "request_rows", request, f"id = ? AND {_LIVE}", (request_id,))
     if not asked and job_id is None:
         return
@@ -210,7 +215,8 @@ def cancel(conn: sqlite3.Connection, job_id: str) -> None:
 def delivered(conn: sqlite3.Connection, job_id: str) -> None:
     """Somebody has the whole answer; what was not to be kept goes."""
     changed = conn.execute(
-        "UPDATE job_rows SET delivered_at = ?"
+        "UPDATE job_rows SET delivered_at = ?,"
+        " spec_json = CASE kind WHEN 'submitted' THEN spec_json END"
         " WHERE id = ? AND status = 'completed' AND delivered_at IS NULL",
         (now(), job_id),
     ).rowcount

@@ -133,7 +133,9 @@ def _prune_jobs(conn: sqlite3.Connection, cutoff: str, counts: dict[str, int]) -
         if room <= 0:
             return True
         _forget_stderr(conn, body_id)
-        conn.execute("UPDATE job_rows SET pruned_at = ? WHERE id = ?", (now(), job_id))
+        conn.execute(
+            "UPDATE job_rows SET pruned_at = ?, spec_json = NULL WHERE id = ?", (now(), job_id)
+        )
         counts["jobs"] += 1
     return bool(jobs)
 

@@ -1,0 +1,84 @@
+"""What commands take: the id of a job, a moment in the past."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import exits
+from .opening import recorder
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from click.shell_completion import CompletionItem
+
+__all__ = ["SINCE", "find_job", "job_argument", "jobs_argument"]
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Since(click.ParamType[str]):
+    """A moment as the recorder writes it: from ``90m``, ``2h``, ``7d`` or a local date and time."""
+
+    name = "when"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from datetime import datetime
+
+        from llm_gateway.store.text import iso
+
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhdw])", value.strip()):
+            return iso(time.time() - float(found[1]) * _UNITS[found[2]])
+        try:
+            return iso(datetime.fromisoformat(value.strip().replace("Z", "+00:00")).timestamp())
+        except ValueError:
+            self.fail(f"{value!r} is no time: say 90m, 2h, 7d or 2026-01-31T18:00.", param, ctx)
+
+
+SINCE = Since()
+
+
+def _known_jobs(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The newest jobs whose id begins so; none where they cannot be read."""
+    from click.shell_completion import CompletionItem
+
+    try:
+        with recorder() as conn:
+            rows = [] if conn is None else _newest(conn)
+    except Exception:  # a shell that completes shows no error
+        return []
+    return [
+        CompletionItem(job["id"], help=f"{job['status']} {job['provider']} {job['started']}")
+        for job in rows
+        if job["id"].startswith(incomplete)
+    ]
+
+
+def _newest(conn: sqlite3.Connection) -> list[dict[str, Any]]:
+    from llm_gateway.store import jobs
+
+    return jobs.listed(conn, limit=200)
+
+
+job_argument = click.argument("job", metavar="ID", shell_complete=_known_jobs)
+jobs_argument = click.argument(
+    "jobs", metavar="ID...", nargs=-1, required=True, shell_complete=_known_jobs
+)
+
+
+def find_job(conn: sqlite3.Connection | None, word: str) -> str:
+    """The full id of the job that a person means; ends the command where that is nobody's."""
+    from llm_gateway.store import jobs
+
+    if conn is None:
+        raise exits.Failed("There are no jobs yet.", exits.USAGE)
+    try:
+        return jobs.find(conn, word)
+    except LookupError as error:
+        raise exits.Failed(str(error.args[0]), exits.USAGE) from error
