@@ -75,7 +75,8 @@ class Usage:
 
     ``input`` counts every input token, cached ones included; ``cache_read`` and ``cache_write``
     are parts of it, ``reasoning`` is a part of ``output``. ``cost_basis`` says whose figure
-    ``cost_usd`` is: ``reported`` (the CLI's) or ``derived`` (a difference of two of its sums).
+    ``cost_usd`` is: ``reported`` (the CLI's), ``derived`` (a difference of two of its sums),
+    ``estimated`` (tokens at the vendor's list price); ``unknown`` where there are tokens alone.
     ``cost_total_usd`` is the session's running sum, where the CLI tells one.
     """
 

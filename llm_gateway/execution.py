@@ -24,6 +24,7 @@ from .errors import (
 )
 from .events import Reply
 from .policy.child_env import child_environment
+from .prices import fill_in_cost
 from .providers.base import Launch, Provider
 from .providers.features import cached_version, remember_version
 from .providers.parsing import Parser
@@ -199,6 +200,8 @@ class Execution:
     def finish(self, reply: Reply | None, error: GatewayError | None) -> None:
         """Write down how the job ended; the first word about it counts."""
         so_far = self._so_far()
+        if (told := reply or so_far) is not None:
+            fill_in_cost(self.provider, told)
         self.recorder.finish(
             self.request.id,
             self.job_id,

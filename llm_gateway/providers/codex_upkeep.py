@@ -61,6 +61,7 @@ UPKEEP = Upkeep(
     latest=("update",),
     status=("login", "status"),
     logged_in=_logged_in,
+    prices="openai",
     keys=("CODEX_API_KEY",),
     login_files=("{CODEX_HOME:~/.codex}/auth.json",),
     flags={

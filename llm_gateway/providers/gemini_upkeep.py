@@ -46,6 +46,7 @@ FLAGS = {
 UPKEEP = Upkeep(
     package="@google/gemini-cli",
     quiet={"GEMINI_CLI_NO_RELAUNCH": "true", "GEMINI_TELEMETRY_ENABLED": "false"},
+    prices="google",
     keys=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     login_files=("{GEMINI_CLI_HOME:~}/.gemini/oauth_creds.json",),
     flags={("--help",): FLAGS},

@@ -54,6 +54,7 @@ UPKEEP = Upkeep(
     quiet={"GROK_DISABLE_AUTOUPDATER": "1"},
     status=("models",),
     logged_in=_logged_in,
+    prices="x-ai",
     keys=("XAI_API_KEY",),
     login_files=("{GROK_HOME:~/.grok}/auth.json",),
     flags={("--help",): FLAGS},

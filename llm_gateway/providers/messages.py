@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..events import Event, Text, Usage
+from ..events import Event, Reply, Text, Usage
 from .base import count
 from .parsing import JsonLines
 
@@ -28,6 +28,8 @@ class MessagesStream(JsonLines):
     _streaming: bool = False
     _block_starts: dict[int, int] = field(default_factory=dict)
     _shown: str = ""
+    _counted: dict[str, dict[str, int]] = field(default_factory=dict)
+    _counting: str = ""
 
     # What the CLIs do differently.
 
@@ -84,11 +86,22 @@ class MessagesStream(JsonLines):
         elif kind == "content_block_start":
             self._block_starts[event["index"]] = len("".join(self._current))
         elif kind == "message_start":
-            self._begin_message(event["message"]["id"])
+            self._counting = event["message"]["id"]
+            self._count(self._counting, event["message"])
+            self._begin_message(self._counting)
+        elif kind == "message_delta":
+            self._count(self._counting, event)
         elif kind == "message_stop":
             self._streaming = False
             if abandoned := data.get("abandoned_blocks"):
                 self.abandon(abandoned.get("from_block_index", 0))
+
+    def _count(self, id: str, told: Mapping[str, Any]) -> None:
+        """Keep the largest counts of a message: it is told more than once, the last time whole."""
+        row = self._counted.setdefault(id, {})
+        for key, value in (told.get("usage") or {}).items():
+            if type(value) is int:
+                row[key] = max(value, row.get(key, 0))
 
     def _begin_message(self, id: str) -> None:
         if self._streaming:
@@ -130,6 +143,7 @@ class MessagesStream(JsonLines):
         """Take a whole message; of what was streamed already only its actions are new."""
         message = data["message"]
         nested = data.get("parent_tool_use_id")
+        self._count(message["id"], message)
         for block in message.get("content") or ():
             kind = block.get("type")
             if kind == "text" and not nested and message["id"] not in self._streamed:
@@ -173,6 +187,19 @@ class MessagesStream(JsonLines):
             out.append(Text(result, 0))
         elif result and not any(self._messages):
             out.append(self.say(result))
+
+    def reply(self) -> Reply:
+        if not self.ended:
+            self.usage = self._so_far()
+        return super().reply()
+
+    def _so_far(self) -> Usage:
+        """Return the tokens of a run that was ended before it could sum them up."""
+        sums: dict[str, int] = {}
+        for row in self._counted.values():
+            for key, value in row.items():
+                sums[key] = sums.get(key, 0) + value
+        return self.tokens_of({"usage": sums}) if sums else Usage()
 
     def tokens_of(self, data: Mapping[str, Any]) -> Usage:
         """Return a result's tokens; the cached ones are no part of its ``input_tokens``."""

@@ -30,6 +30,8 @@ class Upkeep:
         text, None where that says nothing.
     :param keys: variables with an API key that counts in place of a login.
     :param login_files: where a login is kept; only whether one is there is looked at.
+    :param prices: what the price library calls the vendor, where the CLI itself tells no cost;
+        what claude did not tell of a stopped run is in its session's sum on the next turn.
     :param flags: for each help that it prints, every flag that we pass and what it is for.
     :param hidden: those of them that no help tells; they are looked for in the program's file.
     """
@@ -43,5 +45,6 @@ class Upkeep:
     logged_in: Callable[[int, str], bool | None] = _untold
     keys: tuple[str, ...] = ()
     login_files: tuple[str, ...] = ()
+    prices: str = ""
     flags: Mapping[tuple[str, ...], Flags] = field(default_factory=dict)
     hidden: frozenset[str] = frozenset()

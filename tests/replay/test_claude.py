@@ -357,6 +357,22 @@ def test_sigterm_is_an_end_without_a_result() -> None:
     assert "by signal 15" in str(failed)
 
 
+def test_what_a_stopped_run_has_used() -> None:
+    """T-49: of each message the largest counts, however often it was told; no cost is guessed."""
+    parser = ClaudeParser()
+    parser.feed(recorded("stream-json.sigterm.jsonl"))
+    usage = parser.reply().usage
+    assert (usage.input, usage.cache_read, usage.cache_write) == (1250, 1000, 50)
+    assert (usage.output, usage.cost_usd) == (1, None)
+    for output in (7, 3):
+        told = {"input_tokens": 2, "output_tokens": output}
+        message = {"id": "msg_2", "content": [], "usage": told}
+        line = {"type": "assistant", "message": message, "parent_tool_use_id": "toolu_1"}
+        parser.feed(json.dumps(line).encode() + b"\n")
+    again = parser.reply().usage
+    assert (again.input, again.output) == (1252, 8)
+
+
 @pytest.mark.parametrize("name", ["stream-json.ok.jsonl", "stream-json.hooks.jsonl"])
 def test_exit_0_without_a_result_is_no_answer(name: str) -> None:
     """However much was said before."""

@@ -134,7 +134,7 @@ def test_it_goes_on(ask: Ask, run_llm: RunFunction, tmp_path: Path) -> None:
     assert {(row["input_tokens"], row["output_tokens"]) for row in rows} == {(1200, 34)}
     assert rows[0]["resolved_model"] == "grok-4.6"
     assert rows[0]["response_json"]["stop_reason"] == "end_turn"
-    assert rows[0]["response_json"]["cost_usd"] is None
+    assert rows[0]["response_json"]["cost_basis"] == "estimated"
     assert rows[0]["response_json"]["cli_version"] == "1.0.41"
 
 
