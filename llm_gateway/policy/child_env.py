@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
+from functools import lru_cache
 
 from ..request import Access
 
@@ -96,8 +97,14 @@ def _passes(name: str, vendor: VendorVariables, access: Access, environ: Mapping
     return _matches(name, COMMON) or name in TOOLCHAIN or vendor.pass_(name, environ)
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return _pattern(patterns).match(name) is not None
+
+
+@lru_cache(maxsize=64)
+def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """One expression for all: an environment has a hundred names, and it is on a prompt's way."""
+    return re.compile("|".join(map(translate, patterns)) or r"(?!)")
 
 
 def _is_on(value: str | None) -> bool:

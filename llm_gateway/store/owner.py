@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ..proctree import start_time
@@ -69,6 +70,7 @@ def lives(owner: Owner) -> bool | None:
     return started is not None and owner.pid_start in (None, started)
 
 
+@cache
 def _boot_id() -> str | None:
     try:
         with open("/proc/sys/kernel/random/boot_id", "rb") as file:
@@ -77,6 +79,7 @@ def _boot_id() -> str | None:
         return None
 
 
+@cache
 def _pid_ns() -> str | None:
     try:
         return os.readlink("/proc/self/ns/pid")
