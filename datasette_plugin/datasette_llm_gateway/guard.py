@@ -32,6 +32,9 @@ def wrapper(datasette: Any) -> Callable[[Any], Any]:
             if hosts and _host(scope) not in hosts:
                 await _refuse(send)
                 return
+            if _at_the_door(datasette, scope):
+                await _to_the_screens(send, datasette)
+                return
             await app(scope, receive, _with_headers(send) if _ours(datasette, scope) else send)
 
         return guarded
@@ -50,6 +53,19 @@ def _ours(datasette: Any, scope: Any) -> bool:
     base = datasette.setting("base_url").rstrip("/")
     first = path[len(base) :].strip("/").split("/")[0].split(".")[0]
     return first in files(datasette).private or path.startswith(base + ROOT)
+
+
+def _at_the_door(datasette: Any, scope: Any) -> bool:
+    """Whether a login ended on Datasette's first page, where it was started for the screens."""
+    home = scope["path"] == datasette.setting("base_url") and not scope["query_string"]
+    return bool(home and config(datasette).get("start"))
+
+
+async def _to_the_screens(send: Any, datasette: Any) -> None:
+    location = datasette.urls.path(ROOT).encode()
+    headers = [(b"location", location), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": 302, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _with_headers(send: Any) -> Any:

@@ -196,31 +196,28 @@ def screen(name: str) -> Callable[[View], Callable[..., Awaitable[Response]]]:
 
 async def _answer(page: Page, view: View) -> Response:
     try:
-        await _look(page)
+        if page.files.recorder is None:
+            raise Unreadable("off" if page.files.off else "missing")
         return await view(page)
     except Unreadable as error:
         return await _problem(page, error)
     except Slow:
         return await _problem(page, Unreadable("slow"))
     except sqlite3.Error as error:
-        return await _problem(page, Unreadable(_kind(error), said=str(error)))
+        return await _problem(page, await _why(page, error))
 
 
-async def _look(page: Page) -> None:
-    """Raise where the recorder cannot be read by these screens."""
-    files = page.files
-    if files.recorder is None:
-        raise Unreadable("off" if files.off else "missing")
-    version = (await page.rows("PRAGMA user_version"))[0][0]
-    if version < OLDEST:
-        raise Unreadable("older", version=version)
-    if version > NEWEST:
-        raise Unreadable("newer", version=version)
-
-
-def _kind(error: Exception) -> str:
+async def _why(page: Page, error: Exception) -> Unreadable:
+    """A newer schema is read as long as it has what is asked for; only then it is too new."""
     said = str(error)
-    return "schema" if "no such" in said else "unreadable"
+    if "no such" not in said:
+        return Unreadable("unreadable", said=said)
+    try:
+        version = (await page.rows("PRAGMA user_version"))[0][0]
+    except sqlite3.Error as again:
+        return Unreadable("unreadable", said=str(again))
+    kind = "older" if version < OLDEST else "newer" if version > NEWEST else "schema"
+    return Unreadable(kind, version=version, said=said)
 
 
 async def _problem(page: Page, error: Unreadable) -> Response:

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 __all__ = ["NEWEST", "OLDEST", "PLUGIN", "Files", "attach", "config", "files", "prepare"]
 
 PLUGIN = "datasette-llm-gateway"
-OLDEST, NEWEST = 2, 2  # the schema versions that these screens can read
+OLDEST, NEWEST = 2, 3  # the schema versions that these screens were written for
 APPLICATION_ID = 0x6C6C6D67  # "llmg"
 _MAGIC = b"SQLite format 3\0"
 

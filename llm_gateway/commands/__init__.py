@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "jobs": Entry("jobs", "List jobs, newest first, finished ones included."),
     "job": Entry("job", "Look at one job, wait for it, take its answer, cancel it."),
     "submit": Entry("submit", "Begin a job that goes on without this terminal, and print its id."),
+    "browse": Entry("browse", "Open the flight recorder in Datasette."),
     "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
     "models": Entry("models", "List the models of PROVIDER, or of all, and how they are known."),
     "doctor": Entry(
