@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from . import words
+from . import queries, words
 
-__all__ = ["OUTCOMES", "RANGES", "STATES", "Filters"]
+__all__ = ["OUTCOMES", "RANGES", "STATES", "Filters", "match"]
 
 RANGES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "All time"}
 _HOURS = {"24h": 24, "7d": 168, "30d": 720, "90d": 2160}
@@ -28,6 +28,9 @@ _EQUAL = {
     "thread": "thread_id",
     "job": "job_id",
 }
+# The indexes of these two have only what is not the common value, and a query has to say so.
+_COMMON = {"outcome": "ran", "access": "read"}
+_TERM = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 NEVER, ALWAYS = "0000", "9999"
 
@@ -85,6 +88,8 @@ class Filters:
             if key in self.said and key not in but:
                 terms.append(f"r.{column} = :{key}")
                 parameters[key] = self.said[key]
+                if _COMMON.get(key, self.said[key]) != self.said[key]:
+                    terms.append(f"r.{column} <> '{_COMMON[key]}'")
         if "cwd" in self.said:
             terms.append("(r.cwd = :cwd OR substr(r.cwd, 1, length(:cwd) + 1) = :cwd || '/')")
             parameters["cwd"] = self.said["cwd"].rstrip("/") or "/"
@@ -95,11 +100,8 @@ class Filters:
             terms.append("r.duration_ms >= :min_ms")
             parameters["min_ms"] = (_number(self.said["min_seconds"]) or 0) * 1000
         if "q" in self.said:
-            terms.append(
-                "EXISTS (SELECT 1 FROM bodies b WHERE b.id = r.id AND"
-                " (instr(lower(b.prompt), lower(:q)) OR instr(lower(b.response), lower(:q))))"
-            )
-            parameters["q"] = self.said["q"]
+            terms.append(queries.FOUND)
+            parameters["q"] = match(self.said["q"])
         return " AND ".join(terms), parameters
 
     def query(self, **changes: Any) -> dict[str, str]:
@@ -115,6 +117,17 @@ class Filters:
     def shown(self) -> list[tuple[str, str]]:
         """What is in force, as (key, words), for chips that take it away again."""
         return [(key, words.inline(value, 40)) for key, value in self.said.items()]
+
+
+def match(text: str) -> str:
+    """Words as FTS5 takes them, whatever was typed: all must be there; "a phrase"; begin*."""
+    terms = []
+    for phrase, open_phrase, word in _TERM.findall(text):
+        star = "*" if open_phrase or (word.endswith("*") and word.strip("*")) else ""
+        inside = (phrase or word.rstrip("*")).replace('"', "").replace("\0", "")
+        if any(letter.isalnum() for letter in inside):
+            terms.append(f'"{inside}"{star}')
+    return " ".join(terms) or '""'
 
 
 def _day(text: str | None) -> datetime | None:

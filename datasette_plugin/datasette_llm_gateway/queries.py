@@ -12,7 +12,11 @@ LIST_COLUMNS = (
     "cost_basis", "retry_count", "refused_actions", "approval_decision",
 )  # fmt: skip
 _LIST = ", ".join(f"r.{name}" for name in LIST_COLUMNS)
-_PREVIEW = "(SELECT substr(b.prompt, 1, 400) FROM bodies b WHERE b.id = r.id) AS prompt"
+_PREVIEW = "r.prompt_preview AS prompt"
+FOUND = (  # the newest that have the words, so that a common word costs no more than a rare one
+    "r.id IN (SELECT b.id FROM bodies_fts JOIN bodies b ON b.seq = bodies_fts.rowid"
+    " WHERE bodies_fts MATCH :q ORDER BY bodies_fts.rowid DESC LIMIT 5000)"
+)
 
 
 def requests(where: str, before: bool = False, after: bool = False) -> str:
@@ -119,7 +123,7 @@ _JOB_LIST = (
     " j.session_id, j.attempts, j.exit_code, j.error_category, j.queued_at, j.started_at,"
     " j.finished_at, j.delivered_at, j.cancel_requested_at, j.pid, j.owner_host, j.heartbeat_at,"
     " j.lease_until, j.parent_job_id,"
-    " (SELECT substr(b.prompt, 1, 400) FROM bodies b WHERE b.id = j.body_id) AS prompt"
+    " (SELECT r.prompt_preview FROM request_rows r WHERE r.id = j.request_id) AS prompt"
     " FROM job_rows j"
 )
 LIVE_JOBS = (
