@@ -54,6 +54,7 @@ COMMANDS: dict[str, Entry] = {
         "clis", "Tell which CLIs are installed: version, path, and how they got there."
     ),
     "upgrade": Entry("clis", "Print what would upgrade PROVIDER's CLI to TARGET, or do it."),
+    "stats": Entry("stats", "Add up requests: successes, durations, tokens, cost, what was saved."),
     "prune": Entry("prune", "Take old rows out of the flight recorder and give their room back."),
     "settings": Entry("settings", "List every setting, its value and where that is from."),
     "status": Entry("status", "Say for each provider whether it is asked, or left alone."),
