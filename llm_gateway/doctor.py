@@ -45,13 +45,13 @@ def examine(providers: Iterable[Provider], *, probe: bool = False) -> Iterator[F
 
     wanted = list(providers)
     yield from _programs()
+    said = list(_settings())
+    yield from said
+    if any(finding.state == BROKEN for finding in said):
+        return  # they say where everything else is
     yield from _clis(wanted, probe)
     yield from _keys(wanted)
-    yield from _settings()
-    try:
-        yield from look()
-    except InvalidInput:  # the settings have said it
-        return
+    yield from look()
 
 
 # Ourselves.
@@ -195,11 +195,10 @@ def _settings() -> Iterator[Finding]:
     try:
         settings.check()
     except InvalidInput as error:
-        remedy = f"mend it in the environment or in {_config_file()}; see: llm gateway settings"
+        remedy = "mend it in the environment or in config.toml; the rest was not looked at"
         yield Finding("settings", "values", BROKEN, str(error).rstrip("."), remedy)
         return
-    problems = settings.problems()
-    for problem in problems:
+    for problem in settings.problems():
         yield Finding("settings", "values", WARNING, problem, "see: llm gateway settings")
     from .providers import all_providers
 
@@ -207,10 +206,3 @@ def _settings() -> Iterator[Finding]:
         if held.source != "default":
             text = f"{setting.name}={held.value} (from {held.source})"
             yield Finding("settings", "values", OK, text)
-
-
-def _config_file() -> str:
-    try:
-        return str(settings.config_file())
-    except InvalidInput:
-        return "config.toml"

@@ -211,9 +211,9 @@ def said(name: str, provider: str = "") -> str:
     return effective(setting(name).of(provider)).value
 
 
-def effective(setting: Setting) -> Effective:
-    """What holds of a setting, and why."""
-    spoken = _spoken(setting)
+def effective(setting: Setting, file: Mapping[str, Any] | None = None) -> Effective:
+    """What holds of a setting, and why. :param file: what ``config.toml`` has, if that is known."""
+    spoken = _spoken(setting, file)
     if spoken is None:
         return Effective(setting.default, "default")
     text, where, source = spoken
@@ -230,16 +230,20 @@ def effective(setting: Setting) -> Effective:
 
 def every(providers: Iterable[str]) -> Iterator[tuple[Setting, Effective]]:
     """Every setting and what holds of it, with one row a provider where each has its own."""
-    names = tuple(providers)
+    names, file = tuple(providers), _file()
     for setting in SETTINGS:
         for row in [setting.of(p) for p in names] if PROVIDER in setting.name else [setting]:
-            yield row, effective(row)
+            yield row, effective(row, file)
 
 
 def problems() -> list[str]:
     """One sentence for each value that does not count, and for each key that nothing reads."""
-    held = [effective(s) for s in SETTINGS if PROVIDER not in s.name and not s.strict]
-    return [*(e.problem for e in held if e.problem), *_unknown_keys()]
+    try:
+        file = _file()
+    except InvalidInput:  # check() says it
+        return []
+    held = [effective(s, file) for s in SETTINGS if PROVIDER not in s.name and not s.strict]
+    return [*(e.problem for e in held if e.problem), *_unknown_keys(file)]
 
 
 def check() -> None:
@@ -247,17 +251,20 @@ def check() -> None:
 
     :raises InvalidInput: for a bad path, access or approval setting, and a file that is no TOML.
     """
+    file = _file()
     for setting in SETTINGS:
-        if setting.strict and (problem := effective(setting).problem):
+        if setting.strict and (problem := effective(setting, file).problem):
             raise InvalidInput(f"{problem}.")
 
 
-def _spoken(setting: Setting) -> tuple[str, str, str] | None:
+def _spoken(setting: Setting, file: Mapping[str, Any] | None = None) -> tuple[str, str, str] | None:
     """The text of a setting that somebody said, what names it there, and where that is."""
     if (text := os.environ.get(setting.name)) is not None:
         return text, setting.name, "environment"
-    if setting.in_file and (value := _file().get(setting.key)) is not None:
-        return text_of(value), f"{setting.key} in {config_file()}", "config.toml"
+    if setting.in_file:
+        value = (_file() if file is None else file).get(setting.key)
+        if value is not None:
+            return text_of(value), f"{setting.key} in {config_file()}", "config.toml"
     text = os.environ.get(setting.older) if setting.older else None
     if text is not None and setting.kind.wrong(text) is None:
         return text, setting.older, f"environment ({setting.older})"
@@ -268,12 +275,8 @@ def _file() -> Mapping[str, Any]:
     return said_in(config_file())
 
 
-def _unknown_keys() -> Iterator[str]:
-    try:
-        keys = list(_file())
-    except InvalidInput:  # check() says it
-        return
-    for key in keys:
+def _unknown_keys(file: Mapping[str, Any]) -> Iterator[str]:
+    for key in file:
         setting = next((s for s in SETTINGS if _is_key_of(key, s)), None)
         if setting is None:
             yield f"{config_file()} has {key}, which is no setting (see: llm gateway settings)"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
 from . import exits
 from .output import json_option, print_json
+from .settings import rows_of
 
 __all__ = ["register"]
 
@@ -37,7 +39,8 @@ def doctor(probe: bool, as_json: bool) -> None:
     found = list(examine(all_providers().values(), probe=probe))
     broken = sum(finding.state == BROKEN for finding in found)
     if as_json:
-        print_json({"ok": not broken, "checks": [asdict(finding) for finding in found]})
+        checks = [asdict(finding) for finding in found]
+        print_json({"ok": not broken, "checks": checks, "settings": _settings()})
     else:
         for finding in found:
             line = f"{finding.state:<8} {finding.area}: {finding.subject}: {finding.text}"
@@ -46,3 +49,14 @@ def doctor(probe: bool, as_json: bool) -> None:
                 click.echo(harmless(f"{'':8} → {finding.remedy}"))
     if broken:
         raise click.exceptions.Exit(exits.OTHER)
+
+
+def _settings() -> list[dict[str, Any]]:
+    """Every setting, its value and its source; nothing where they cannot be read."""
+    from llm_gateway.errors import InvalidInput
+    from llm_gateway.providers import all_providers
+
+    try:
+        return rows_of(all_providers())
+    except InvalidInput:
+        return []

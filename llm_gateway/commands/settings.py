@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from .output import json_option, print_json, print_table, say
 
-__all__ = ["register"]
+__all__ = ["register", "rows_of"]
 
 
 def register(group: click.Group) -> None:
@@ -31,7 +32,7 @@ def settings(as_json: bool) -> None:
     from llm_gateway import settings as ours
     from llm_gateway.providers import all_providers
 
-    rows = [_row(setting, held) for setting, held in ours.every(all_providers())]
+    rows = rows_of(all_providers())
     if as_json:
         print_json(rows)
         return
@@ -40,6 +41,13 @@ def settings(as_json: bool) -> None:
     problems = [row["problem"] for row in rows if row["problem"]]
     for problem in dict.fromkeys([*problems, *ours.problems()]):
         say(problem)
+
+
+def rows_of(providers: Iterable[str]) -> list[dict[str, Any]]:
+    """Every setting as data."""
+    from llm_gateway.settings import every
+
+    return [_row(setting, held) for setting, held in every(providers)]
 
 
 def _row(setting: Any, held: Any) -> dict[str, Any]:

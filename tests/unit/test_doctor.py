@@ -178,7 +178,7 @@ def test_the_original_beside_us(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["programs", "llm-cli-gateway"].state == BROKEN
 
 
-def test_the_command(bin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """1 where something is broken, each line with its remedy; JSON says the same."""
     run = CliRunner().invoke
     told = run(group, ["doctor"])
@@ -194,6 +194,11 @@ def test_the_command(bin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_GATEWAY_LOGS_DB", "~no_such_user_/x")
     told = run(group, ["doctor"])
     assert told.exit_code == 1 and "no user no_such_user_" in told.stdout
+    monkeypatch.delenv("LLM_GATEWAY_LOGS_DB")
     script(bin_dir / "grok", "kill -9 $$")
     assert "died of signal 9" in run(group, ["doctor"]).stdout
+    (tmp_path / "gateway").mkdir(0o700)
+    (tmp_path / "gateway" / "config.toml").write_text("x = ")
+    told = run(group, ["doctor"])
+    assert told.exit_code == 1 and "config.toml is no TOML" in told.stdout
     assert os.environ["LLM_GATEWAY_RETRY_WAIT"] == "soon"
