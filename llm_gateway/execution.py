@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -9,11 +10,14 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from . import approve, nesting, process, sessions, settings
+from .breaker import Breaker
 from .errors import (
     AuthFailed,
+    BreakerOpen,
     Canceled,
     CliError,
     GatewayError,
@@ -21,6 +25,7 @@ from .errors import (
     SessionLost,
     SpawnFailed,
     TimedOut,
+    Transient,
 )
 from .events import Reply
 from .policy.child_env import child_environment
@@ -29,6 +34,8 @@ from .providers.base import Launch, Provider
 from .providers.features import cached_version, remember_version
 from .providers.parsing import Parser
 from .request import Access, Invocation, Request, SessionPlan
+from .resilience import Patience
+from .retrying import waited_after
 from .run import Run
 from .schema import check_schema
 from .store.recorder import Recorder
@@ -73,7 +80,15 @@ class Execution:
     def __post_init__(self) -> None:
         self.started = time.monotonic()
         self.parser: Parser | None = None
+        self.watch: Watch | None = None
         self.seen: list[str | None] = []
+        self.until = math.inf
+        self.waited: float | None = None  # before the attempt that is about to begin
+        o = self.request.options
+        self.patience = Patience(
+            settings.retries() if o.retries is None else o.retries,
+            settings.retry_wait() if o.retry_wait is None else o.retry_wait,
+        )
 
     @property
     def job_id(self) -> str:
@@ -94,27 +109,65 @@ class Execution:
         return reply
 
     def _replied(self, plan: SessionPlan) -> Reply:
-        try:
-            return self._attempt(1, plan)
-        except SessionLost as lost:
-            if self.something_ran():
-                raise
-            choice = sessions.after_loss(self.choice, self.request, self.provider, lost)
-            self.run.say(choice.note or "")
-        return self._attempt(2, choice.plan)
+        self.until = time.monotonic() + (self.request.options.timeout or math.inf)
+        number, lost_once, failed = 1, False, None
+        while True:
+            try:
+                return self._admitted(number, plan)
+            except SessionLost as lost:
+                if lost_once or self.something_ran():
+                    raise
+                choice = sessions.after_loss(self.choice, self.request, self.provider, lost)
+                self.run.say(choice.note or "")
+                plan, self.waited, lost_once = choice.plan, None, True
+            except Transient as error:
+                failed = error
+                self.waited = waited_after(self, error)
+                if self.waited is None:
+                    raise
+                plan = sessions.again(plan)
+            except BreakerOpen:
+                if failed is None:
+                    raise
+                raise failed from None
+            number += 1
 
-    def _attempt(self, number: int, plan: SessionPlan) -> Reply:
+    def _admitted(self, number: int, plan: SessionPlan) -> Reply:
+        """One attempt, with the provider's breaker asked before and told afterwards."""
         if self.run.cancel.reason or self.recorder.cancel_requested(self.job_id):
             raise Canceled("The prompt was interrupted before it began.")
+        self.breaker.admit()
+        try:
+            reply = self._attempt(number, plan)
+        except GatewayError as error:
+            self.breaker.ended(error)
+            raise
+        except Exception:
+            self.breaker.ended(CliError("The gateway itself failed."))
+            raise
+        self.breaker.ended(None)
+        return reply
+
+    @cached_property
+    def breaker(self) -> Breaker:
+        """The breaker of the provider, of its configuration and of its key."""
+        ignored = bool(self.request.options.ignore_breaker)
+        return Breaker(self.recorder, self.provider, self.environment[0], self.job_id, ignored)
+
+    def time_left(self) -> float:
+        """Seconds until the time-out, which is one for all attempts and the waits between them."""
+        return self.until - time.monotonic()
+
+    def _attempt(self, number: int, plan: SessionPlan) -> Reply:
         invocation = self._invocation(plan)
-        watch = Watch(self, invocation, number)
+        self.watch = watch = Watch(self, invocation, number)
         self.parser = watch.parser
         try:
             ended = process.run(
                 invocation,
                 watch,
                 self.run.cancel,
-                timeout=self.request.options.timeout,
+                timeout=self._timeout(number),
                 adopt=self.owns_process,
             )
             reply = watch.finish(ended)
@@ -128,6 +181,11 @@ class Execution:
         watch.record_done(reply)
         return reply
 
+    def _timeout(self, number: int) -> float | None:
+        """The first attempt has all of it, however long its preparations took."""
+        limit = self.request.options.timeout
+        return limit if number == 1 or limit is None else max(0.01, self.time_left())
+
     def _invocation(self, plan: SessionPlan) -> Invocation:
         try:
             return self._planned(plan)
@@ -139,7 +197,7 @@ class Execution:
     def _planned(self, plan: SessionPlan) -> Invocation:
         files = Path(tempfile.mkdtemp(prefix="llm-gateway-"))
         self.stack.callback(shutil.rmtree, files, ignore_errors=True)
-        env, withheld = self.environment()
+        env, withheld = self.environment
         launch = Launch(
             executable=self.executable,
             env={**env, **nesting.marks(self.job_id), **approve.environment(self.request)},
@@ -152,6 +210,7 @@ class Execution:
         )
         return replace(self.provider.plan(self.request, launch), withheld=withheld)
 
+    @cached_property
     def environment(self) -> tuple[dict[str, str], tuple[str, ...]]:
         """The child's environment, and the names of the secrets that it does not get."""
         names = self.provider.environment_names(os.environ)
@@ -214,6 +273,7 @@ class Execution:
             fingerprint=next(iter(self.seen), None),
             reusable=reply is not None and self._touched_files_only(reply),
             delivered=reply is not None and not self.in_worker,
+            breaker_state=self.breaker.state,
         )
 
     def _touched_files_only(self, reply: Reply) -> bool:

@@ -17,7 +17,7 @@ from .errors import (
     TimedOut,
     Transient,
 )
-from .events import Done, Event, Notice, Reasoning, Reply, Session, Text
+from .events import Done, Event, Notice, Reasoning, Reply, Session, Text, ToolCall
 from .ids import is_session_id
 from .providers.parsing import Exit
 from .request import Invocation
@@ -30,6 +30,8 @@ __all__ = ["Watch", "coalesced"]
 MIB = 1024 * 1024
 # A CLI that waits without saying for how long may think as well, so this is more than the wait.
 UNTOLD_WAIT_GRACE = 120.0
+# What no CLI can say before its vendor has answered.
+ANSWERS = frozenset({Text, Reasoning, ToolCall})
 
 
 class Watch:
@@ -40,12 +42,10 @@ class Watch:
         self.parser = job.provider.parser(job.request, invocation)
         self.error: GatewayError | None = None
         self.exit = Exit(None)
-        self.waited = 0.0
         self.elsewhere = False  # it answers in another session, which is nobody's answer
         self.printed, self.most = 0, settings.max_output()
         self.begun = time.monotonic()
-        wait = job.request.options.retry_wait
-        self.retry_wait = settings.retry_wait() if wait is None else wait
+        self.patience = job.patience
 
     @property
     def ended(self) -> bool:
@@ -60,14 +60,22 @@ class Watch:
         if self.job.request.options.idle_timeout is not None:
             return self.job.request.options.idle_timeout
         if self.parser.waiting:
-            return self.retry_wait + UNTOLD_WAIT_GRACE
+            return self.patience.wait + UNTOLD_WAIT_GRACE
         provider = self.job.provider
         return provider.tool_idle_timeout if self.parser.tools_open else provider.idle_timeout
 
     def started(self, pid: int, start_time: int | None) -> None:
         i = self.invocation
         self.job.recorder.attempt_started(
-            self.job.job_id, self.attempt, list(i.argv), sorted(i.env), i.cwd, pid, start_time
+            self.job.job_id,
+            self.attempt,
+            list(i.argv),
+            sorted(i.env),
+            i.cwd,
+            pid,
+            start_time,
+            session_plan=i.session.kind,
+            wait_ms=None if self.job.waited is None else round(self.job.waited * 1000),
         )
         self.job.look()
 
@@ -113,6 +121,11 @@ class Watch:
         reply.messages = [printable(message) for message in reply.messages]
         return reply
 
+    def tell(self, notice: Notice) -> None:
+        """Say something of our own about this attempt, to whoever reads it now or later."""
+        self.job.recorder.events(self.job.job_id, self.attempt, [(self._ms(), notice)])
+        self.job.run.deliver([notice])
+
     def record_done(self, reply: Reply) -> None:
         """The last of its events, which is what a reply is made of again."""
         self.job.recorder.events(self.job.job_id, self.attempt, [(self._ms(), Done(reply))])
@@ -137,6 +150,8 @@ class Watch:
                 self._count_wait(event)
         batch = coalesced(events)
         if batch and not self.elsewhere:
+            if any(type(event) in ANSWERS for event in batch):
+                self.job.breaker.answered()
             ms = self._ms()
             self.job.recorder.events(self.job.job_id, self.attempt, [(ms, e) for e in batch])
             self.job.run.deliver(batch, weight)
@@ -157,15 +172,17 @@ class Watch:
             self.job.saw_session(event.session_id, self.invocation.session)
 
     def _count_wait(self, notice: Notice) -> None:
-        self.waited += notice.seconds or 0.0
-        kind = notice.error or CliError
+        seconds, kind = notice.seconds or 0.0, notice.error or CliError
+        self.patience.waited += seconds
+        waited, may_wait = self.patience.waited, self.patience.wait
         if not issubclass(kind, Transient):
             self._stop(kind(f"{notice.text}; waiting does not mend that. {self._remedy(kind)}"))
-        elif self.waited > self.retry_wait:
+        elif waited > may_wait:
             self._stop(
                 kind(
-                    f"{notice.text}: {self.waited:.0f} s in all, and this prompt may wait "
-                    f"{self.retry_wait:g} s; allow more with -o retry_wait SECONDS."
+                    f"{notice.text}: {waited:.0f} s in all, and this prompt may wait "
+                    f"{may_wait:g} s; allow more with -o retry_wait SECONDS.",
+                    retry_at=time.time() + seconds if notice.stated else None,
                 )
             )
 
@@ -184,7 +201,7 @@ class Watch:
             )
         if reason == "idle_timeout" and self.parser.waiting:
             return self.parser.waiting(
-                f"{title} waited for more than {self.retry_wait:g} s to try again; "
+                f"{title} waited for more than {self.patience.wait:g} s to try again; "
                 "allow more with -o retry_wait SECONDS."
             )
         if reason == "idle_timeout":

@@ -70,6 +70,7 @@ def _pinned(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("LLM_USER_PATH", str(tmp_path / "llm"))
     monkeypatch.setenv("LLM_GATEWAY_HOME", str(tmp_path / "gateway"))
+    monkeypatch.setenv("LLM_GATEWAY_RETRIES", "0")  # a failure is one attempt, unless a test asks
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(home / ".claude"))
     monkeypatch.setenv("CODEX_HOME", str(home / ".codex"))
     monkeypatch.setenv("GROK_HOME", str(home / ".grok"))

@@ -18,7 +18,6 @@ in the future, because the clock was put back, is open for its length from now.
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -29,15 +28,14 @@ from llm_gateway import settings
 from llm_gateway.errors import BreakerOpen, GatewayError, Transient
 from llm_gateway.policy.child_env import SECRET
 from llm_gateway.policy.redact import redact
-from llm_gateway.proctree import Process, alive
 from llm_gateway.store.connection import write
-from llm_gateway.store.owner import Owner, this_process
-from llm_gateway.store.text import clean, dumps, iso
+from llm_gateway.store.owner import lives, of_text, this_process
+from llm_gateway.store.text import clean, iso, seconds_of
 
 if TYPE_CHECKING:
     from llm_gateway.providers.base import Provider
 
-__all__ = ["LEASE_SECONDS", "State", "admit", "report", "reset", "scope", "states"]
+__all__ = ["LEASE_SECONDS", "State", "admit", "peek", "report", "reset", "scope", "states"]
 
 # A probe that has been silent for so long is taken over: its process may be stopped for days.
 LEASE_SECONDS = 300.0
@@ -97,6 +95,17 @@ def admit(
     if found.state == "closed" or found.probe_job_id == job_id:
         return found.state
     raise refusal(found, now)
+
+
+def peek(
+    conn: sqlite3.Connection, scope: str, provider: str, job_id: str, now: float
+) -> BreakerOpen | None:
+    """Why an attempt would be refused at that time, as far as one can tell; takes nothing."""
+    found = _as_met(_read(conn, scope, provider), now)
+    free = found.state == "closed" or found.probe_job_id == job_id
+    if free or not settings.breaker_threshold():
+        return None
+    return refusal(found, now) if found.state == "open" or _probed(found, now) else None
 
 
 def report(
@@ -180,7 +189,6 @@ def _decide(conn: sqlite3.Connection, found: State, job_id: str, now: float) -> 
         return _save(conn, _anchored(found, now))
     if _waits(found, now) or _probed(found, now):
         return found
-    owner = {**asdict(this_process()), "lease": _ticks() + LEASE_SECONDS}
     probe = replace(
         found,
         state="half_open",
@@ -188,7 +196,7 @@ def _decide(conn: sqlite3.Connection, found: State, job_id: str, now: float) -> 
         until=None,
         probe_job_id=job_id,
         probe_until=now + LEASE_SECONDS,
-        probe_owner=dumps(owner),
+        probe_owner=f"{this_process().text}|{_ticks() + LEASE_SECONDS:.3f}",
     )
     return _save(conn, probe)
 
@@ -257,23 +265,13 @@ def _probed(found: State, now: float) -> bool:
     """Whether somebody who may still report holds the probe."""
     if found.state != "half_open" or found.probe_job_id is None:
         return False
-    told = _owner(found.probe_owner)
-    me, until = this_process(), found.probe_until
-    if told is None or told[0].boot_id != me.boot_id or told[0].host != me.host:
-        # Another machine's, or from before this one was started: nobody here can look.
-        return until is not None and until - LEASE_SECONDS <= now < until
-    owner, lease = told
-    if owner.pid_ns == me.pid_ns and owner.pid_start is not None:
-        return alive(Process(owner.pid, owner.pid_start)) and _ticks() < lease
-    return _ticks() < lease
-
-
-def _owner(text: str | None) -> tuple[Owner, float] | None:
-    try:
-        told: dict[str, Any] = json.loads(text or "")
-        return Owner(**{name: told[name] for name in Owner.__slots__}), float(told["lease"])
-    except (ValueError, TypeError, KeyError):
-        return None
+    told, _, lease = (found.probe_owner or "").rpartition("|")
+    owner, here, until = of_text(told), this_process(), found.probe_until
+    if owner is not None and lives(owner) is False:
+        return False
+    if owner is not None and (owner.host, owner.boot_id) == (here.host, here.boot_id):
+        return _ticks() < float(lease)
+    return until is not None and until - LEASE_SECONDS <= now < until
 
 
 def _ticks() -> float:
@@ -327,11 +325,4 @@ def _iso(seconds: float | None) -> str | None:
 
 
 def _seconds(text: str | None) -> float | None:
-    if not text:
-        return None
-    from datetime import datetime
-
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
+    return seconds_of(text) if text else None

@@ -298,6 +298,7 @@ class Recorder:
         reusable: bool = False,
         delivered: bool = False,
         outcome: str | None = None,
+        breaker_state: str | None = None,
     ) -> bool:
         """The end of request, body, session and job in one transaction; the first word counts.
 
@@ -308,6 +309,7 @@ class Recorder:
         :param reusable: whether nothing but the workspace can have made this answer.
         :param delivered: whether who asked has the answer with that.
         :param outcome: where it is another one than ``ran``.
+        :param breaker_state: how the provider's breaker stood when it was first asked.
         """
         try:
             live = self._job(job_id)
@@ -328,6 +330,8 @@ class Recorder:
                 "response_chars": len(text),
                 **({"outcome": outcome} if outcome else {}),
             }
+            if breaker_state is not None:
+                request["breaker_state"] = breaker_state
             job = {
                 **ended,
                 "expires_at": iso(time.time() + self._retention),
