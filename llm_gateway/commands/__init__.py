@@ -96,6 +96,7 @@ class Gateway(click.Group):
 @click.group(
     cls=Gateway, epilog=exits.EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
 )
+@click.version_option(package_name="llm-gateway", prog_name="llm-gateway")
 def group() -> None:
     """Vendor coding CLIs as llm models: the flight recorder and what runs around a prompt."""
 

@@ -12,14 +12,15 @@ import click
 
 from . import exits
 from .inputs import find_job, job_argument, jobs_argument
+from .job_events import Lines, Printer
+from .job_show import show
 from .opening import recorder
-from .output import json_option, local_time, print_json, say, seconds_since, span
+from .output import json_option, print_json, say
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from llm_gateway.events import Event, Reply
-    from llm_gateway.health import Health
+    from llm_gateway.events import Reply
 
 __all__ = ["register"]
 
@@ -31,6 +32,7 @@ CANCEL_SECONDS = 10.0
 
 def register(group: click.Group) -> None:
     """Add what can be done with one job to a group."""
+    job.add_command(show)
     group.add_command(job)
 
 
@@ -44,37 +46,9 @@ def job() -> None:
 
 @job.command()
 @job_argument
-@json_option
-def show(job: str, as_json: bool) -> None:
-    """Show a job and how its processes are doing.
-
-    Silence is counted from the last thing that the CLI said; with CPU time going up it is at work.
-
-    \b
-    Example:
-      llm gateway job show @last
-    """
-    from llm_gateway.store.fetching import last_event_age, prompts_of
-
-    with recorder() as conn:
-        job_id = find_job(conn, job)
-        assert conn is not None
-        row = next(_rows(conn, job_id))
-        silent = last_event_age(conn, job_id) if row["status"] == "running" else None
-        prompt = prompts_of(conn, [row["request_id"]]).get(row["request_id"])
-    process = _health(row) if row["status"] == "running" else None
-    if as_json:
-        told = asdict(process) if process else None
-        print_json({**row, "process": told, "silent_seconds": silent})
-        return
-    for name, value in _described(row, prompt, process, silent):
-        click.echo(f"{name + ':':<12}{value}")
-
-
-@job.command()
-@job_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on to the end of the job.")
-def tail(job: str, follow: bool) -> None:
+@click.option("as_json", "--json", is_flag=True, help="Print each event as a line of JSON.")
+def tail(job: str, follow: bool, as_json: bool) -> None:
     """Print what a job has said: its text on stdout, its actions on stderr.
 
     With -f it goes on until the job ends, and ends as the job did.
@@ -82,13 +56,14 @@ def tail(job: str, follow: bool) -> None:
     \b
     Example:
       llm gateway job tail -f @last
+      llm-gateway job tail --json @last | jq -r 'select(.kind == "tool_call") | .name'
     """
     from llm_gateway.store import jobs
 
     with recorder() as conn:
         job_id = find_job(conn, job)
         assert conn is not None
-        printer = _Printer()
+        printer = Lines() if as_json else Printer()
         for row in _rows(conn, job_id):  # noqa: B007
             printer.print_new(conn, job_id)
             if not follow:
@@ -182,113 +157,18 @@ def cancel(job: str) -> None:
         say(f"Job {job_id} is {row['status']}.")
 
 
-class _Printer:
-    """Events as a person reads them: text on stdout, everything else on stderr."""
-
-    def __init__(self) -> None:
-        from llm_gateway.progress import Progress
-
-        self._progress = Progress(shown=True)
-        self._message: int | None = None
-        self._seq = -1
-        self._ended = True
-
-    def print_new(self, conn: sqlite3.Connection, job_id: str) -> None:
-        """Everything that the job has said since the last look."""
-        from llm_gateway.store import jobs
-
-        while said := jobs.events_after(conn, job_id, self._seq):
-            self._seq = said[-1][0]
-            for _, _, event in said:
-                self.take(event)
-
-    def take(self, event: Event) -> None:
-        from llm_gateway.events import Notice, Text, ToolCall
-        from llm_gateway.progress import described
-
-        if isinstance(event, Text):
-            fresh = self._message is not None and event.message != self._message
-            self._message = event.message
-            self._print("\n\n" + event.text if fresh else event.text)
-        elif isinstance(event, ToolCall):
-            self._progress.line(f"· {described(event)}")
-        elif isinstance(event, Notice) and event.kind != "noise":
-            self._progress.line(event.text)
-
-    def finish(self, reply: Reply | None) -> None:
-        """The answer of a job whose events were not kept."""
-        if reply is not None and self._message is None:
-            self._print(reply.text)
-
-    def end(self) -> None:
-        if not self._ended:
-            click.echo(self._progress.text("\n"), nl=False)
-        self._progress.end()
-
-    def _print(self, text: str) -> None:
-        if text:
-            click.echo(self._progress.text(text), nl=False)
-            self._ended = text.endswith("\n")
-
-
-def _health(row: dict[str, Any]) -> Health | None:
-    """None where the job runs on another machine, or has no process yet."""
-    from llm_gateway.health import health
-    from llm_gateway.proctree import Process
-    from llm_gateway.store.owner import lives, of_row
-
-    owner = of_row(row)
-    if owner is None or lives(owner) is None or not (row["pid"] and row["pid_start"]):
-        return None
-    return health(Process(row["pid"], row["pid_start"]))
-
-
-def _described(
-    row: dict[str, Any], prompt: str | None, process: Health | None, silent: float | None
-) -> list[tuple[str, str]]:
-    from llm_gateway.progress import harmless
-
-    took = span(seconds_since(row["started"], row["finished"])) if row["started"] else ""
-    lines = {
-        "job": row["id"],
-        "status": row["status"],
-        "why": row["error_message"],
-        "provider": row["provider"],
-        "model": row["model"],
-        "access": row["access"],
-        "directory": row["cwd"],
-        "prompt": prompt and " ".join(prompt.split()),
-        "started": took and f"{local_time(row['started'])} ({took})",
-        "attempts": row["attempts"],
-        "session": row["session_id"],
-        "request": row["request_id"],
-        "process": process and _of_process(row["pid"], process),
-        "silent for": silent is not None and span(silent),
-    }
-    return [(name, harmless(str(value))) for name, value in lines.items() if value]
-
-
-def _of_process(pid: int, process: Health) -> str:
-    if not process.alive:
-        return f"{pid} is gone"
-    mib = (process.memory_bytes or 0) / 1024 / 1024
-    return (
-        f"{pid} is alive, {process.children} below it, {process.cpu_seconds} s of CPU "
-        f"({process.cpu_percent:g}% now), {mib:.0f} MiB"
-    )
-
-
 def _rows(conn: sqlite3.Connection, job_id: str) -> Iterator[dict[str, Any]]:
     """The job's row again and again until it has ended, at the pace of a person's eye.
 
     A job that nobody runs any more is found out on the way.
     """
     from llm_gateway.store import jobs
+    from llm_gateway.store.fetching import reap_if_possible
 
     reaped = -REAP_SECONDS
     while True:
         if time.monotonic() - reaped >= REAP_SECONDS:
-            jobs.reap(conn)
+            reap_if_possible(conn)
             reaped = time.monotonic()
         row = jobs.get(conn, job_id)
         yield row

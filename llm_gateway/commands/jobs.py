@@ -42,9 +42,9 @@ def jobs(
     with recorder() as conn:
         if conn is not None:
             from llm_gateway.store import jobs as store
-            from llm_gateway.store.fetching import prompts_of
+            from llm_gateway.store.fetching import prompts_of, reap_if_possible
 
-            store.reap(conn)
+            reap_if_possible(conn)
             rows = store.listed(conn, limit=limit, provider=provider, status=status, since=since)
             prompts = {} if as_json else prompts_of(conn, [row["request_id"] for row in rows])
     if as_json:

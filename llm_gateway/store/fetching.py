@@ -5,16 +5,24 @@ from __future__ import annotations
 import signal
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from llm_gateway import proctree
 from llm_gateway.store import operations
 from llm_gateway.store.connection import write
 from llm_gateway.store.jobs import get
-from llm_gateway.store.orphans import end_tree
+from llm_gateway.store.orphans import end_tree, reap
 from llm_gateway.store.owner import lives, of_row
 from llm_gateway.store.text import now
 
-__all__ = ["end", "last_event_age", "prompts_of", "to_be_logged", "was_logged"]
+__all__ = [
+    "end",
+    "last_event_age",
+    "prompts_of",
+    "reap_if_possible",
+    "to_be_logged",
+    "was_logged",
+]
 
 _PREVIEW = 60
 
@@ -26,6 +34,12 @@ def prompts_of(conn: sqlite3.Connection, request_ids: Sequence[str]) -> dict[str
         f"SELECT id, substr(prompt, 1, {_PREVIEW}) FROM bodies WHERE id IN ({marks})", request_ids
     )
     return {request_id: prompt or "" for request_id, prompt in rows}
+
+
+def reap_if_possible(conn: sqlite3.Connection) -> None:
+    """Find out who is gone, unless somebody holds the file: then the next look does."""
+    with suppress(sqlite3.OperationalError):
+        reap(conn)
 
 
 def last_event_age(conn: sqlite3.Connection, job_id: str) -> float | None:

@@ -66,6 +66,14 @@ def test_every_command_is_documented_with_an_example(name: str) -> None:
             assert parameter.help, (name, parameter.name)
 
 
+@pytest.mark.parametrize("name", [n for n in ALL if not isinstance(ALL[n], click.Group)])
+def test_every_command_that_prints_data_has_json(name: str) -> None:
+    """Waiting and canceling print none."""
+    command = ALL[name]
+    names = {p.name for p in command.get_params(click.Context(command))}
+    assert ("as_json" in names) != (name in ("job wait", "job cancel"))
+
+
 @pytest.mark.parametrize("name", [n for n in COMMANDS if n.endswith("s")])
 def test_a_list_works_before_anything_was_recorded(
     name: str, tmp_path: Path, bin_dir: Path
@@ -90,7 +98,7 @@ def test_every_error_category_has_its_exit_code() -> None:
 
 def test_the_program_does_not_load_llm(llm: Llm) -> None:
     """Which costs half a second; nor does a list of commands load a command."""
-    for args in (["--help"],):
+    for args in (["--help"], ["jobs", "--json"]):
         ran = llm.python(LOADED, *args).ok()
         assert ran.err == ""
 

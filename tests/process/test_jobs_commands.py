@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from llm_gateway.commands import exits, group
-from tests.fakes.cli import until
+from tests.fakes.cli import alive, until
 from tests.harness import Llm, Recorder
 
 PROGRAM = str(Path(sys.executable).with_name("llm-gateway"))
@@ -107,6 +108,11 @@ def test_tail_prints_text_on_stdout_and_actions_on_stderr(ended: list[str]) -> N
     assert (ran.exit_code, ran.stdout) == (0, "two\n")
     assert "· read nothing.txt" in ran.stderr
     assert run("job", "tail", ended[1]).exit_code == 0
+    lines = [
+        json.loads(line) for line in run("job", "tail", "--json", ended[2]).stdout.splitlines()
+    ]
+    assert [line["seq"] for line in lines] == sorted({line["seq"] for line in lines})
+    assert "".join(line["text"] for line in lines if line["kind"] == "text") == "two"
     followed = run("job", "tail", "-f", ended[1])
     assert (followed.exit_code, followed.stdout) == (exits.LATER, "")
 
@@ -150,6 +156,26 @@ def test_a_job_that_runs_can_be_looked_at_followed_and_canceled(llm: Llm) -> Non
     assert listed()[0]["status"] == "canceled"
     again = run("job", "cancel", job_id)
     assert again.exit_code == 0 and "had ended before" in again.stderr
+
+
+def test_a_job_whose_owner_does_not_act_is_ended_all_the_same(
+    llm: Llm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner is stopped: after a while cancel ends the CLI itself, and the row."""
+    monkeypatch.setattr("llm_gateway.commands.job.CANCEL_SECONDS", 0.5)
+    asker = llm.start("-m", "gateway-demo", "demo: hang")
+    job_id = until(lambda: [j for j in listed() if j["pid"]])[0]["id"]
+    child = _shown(job_id)
+    asker.send_signal(signal.SIGSTOP)
+    try:
+        ran = run("job", "cancel", job_id)
+    finally:
+        asker.send_signal(signal.SIGCONT)
+    assert (ran.exit_code, listed()[0]["status"]) == (0, "canceled"), ran.output
+    assert child is not None
+    until(lambda: not alive(child["pid"]), what="the end of the CLI")
+    assert asker.wait(60) != 0
+    assert "did not act" in listed()[0]["error_message"], "the first word counts"
 
 
 def _shown(job_id: str) -> dict[str, Any] | None:

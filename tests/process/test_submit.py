@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 from llm.cli import cli
 
-from llm_gateway.commands import exits
+from llm_gateway.commands import exits, group
 from tests.fakes.claude import answer
-from tests.fakes.cli import Call, FakeCli
+from tests.fakes.cli import Call, FakeCli, until
 from tests.harness import Llm, Recorder
 
 PROGRAM = str(Path(sys.executable).with_name("llm-gateway"))
@@ -156,6 +157,40 @@ def test_the_same_prompt_again_has_the_same_job() -> None:
     ran = typed("gateway", "submit", *DEMO, "demo: slow 1\ndemo: words 3")
     assert ran.stdout.split() == [first] and f"joined job {first}" in ran.stderr
     assert typed("gateway", "job", "wait", first).exit_code == 0
+
+
+def test_a_fetch_that_cannot_log_is_made_good_by_the_next(tmp_path: Path) -> None:
+    """The answer is printed all the same; what was said in between stays where it belongs."""
+    assert typed(*DEMO, "first").exit_code == 0
+    job_id = submit("-c", "second")
+    assert CliRunner().invoke(group, ["job", "wait", job_id]).exit_code == 0
+    typed("-c", "third")
+    logs = sqlite3.connect(tmp_path / "llm" / "logs.db", isolation_level=None)
+    logs.execute("BEGIN EXCLUSIVE")
+    early = typed("gateway", "job", "result", job_id)
+    logs.execute("COMMIT")
+    logs.close()
+    assert early.exit_code == 0 and "second" in early.stdout
+    assert "not in llm's logs yet" in early.stderr and early.stderr.count("\n") == 1
+    for _ in range(2):
+        assert typed("gateway", "job", "result", job_id).stderr == ""
+    turns = Recorder(tmp_path / "llm" / "logs.db").query("select * from turns order by id")
+    assert [row["prompt"] for row in said("logs", "--json")] == ["first", "second", "third"]
+    assert len({turn["thread_id"] for turn in turns}) == 1
+    (parent,) = Recorder(tmp_path / "llm" / "logs.db").query(
+        "select parent_hash from messages where hash = ?", turns[1]["parent_message_hash"]
+    )
+    assert parent["parent_hash"] == turns[0]["tip_message_hash"]
+
+
+def test_a_durable_prompt_whose_asker_was_killed_is_logged_by_the_fetch(llm: Llm) -> None:
+    """llm could not do it any more."""
+    asker = llm.start(*DEMO, "-o", "durable", "1", "demo: slow 0.3\ndemo: words 6")
+    job = until(lambda: [j for j in said("gateway", "jobs", "--json") if j["pid"]])[0]
+    asker.kill()
+    assert typed("gateway", "job", "wait", job["id"]).exit_code == 0
+    (row,) = said("logs", "--json")
+    assert row["response"].split()[-1] == "word6"
 
 
 @pytest.mark.parametrize("how", ["not logged", "logs off"])
