@@ -42,6 +42,7 @@ HEADERS = {
 # What the navigation shows, in order: name of the screen, path below ROOT, label.
 NAVIGATION: tuple[tuple[str, str, str], ...] = (
     ("requests", "/requests", "Requests"),
+    ("sessions", "/sessions", "Sessions"),
     ("jobs", "/jobs", "Jobs"),
 )
 

@@ -160,3 +160,54 @@ SESSION = (
     "SELECT * FROM sessions WHERE session_id = :session"
     " AND (:provider = '' OR provider = :provider) ORDER BY last_used_at DESC LIMIT 2"
 )
+IS_THREAD = "SELECT 1 FROM request_rows WHERE thread_id = :thread LIMIT 1"
+TURN_BODY = (
+    "SELECT substr(prompt, 1, 8000) AS prompt, substr(response, 1, 40000) AS response,"
+    " coalesce(length(response), 0) > 40000 OR coalesce(length(prompt), 0) > 8000 AS cut"
+    " FROM bodies WHERE id = :id"
+)
+
+
+def sessions(provider: bool, before: bool) -> str:
+    """A page of sessions, last used first."""
+    terms = ["s.last_used_at < :until"]
+    if provider:
+        terms.append("s.provider = :provider")
+    if before:
+        terms.append("(s.last_used_at, s.session_id) < (:at, :id)")
+    return (
+        "SELECT s.provider, s.session_id, s.title, s.cwd, s.access, s.turns, s.created_at,"
+        " s.last_used_at, s.parent_session_id, coalesce(s.resolved_model, s.model) AS model,"
+        " r.status, r.error_category, r.prompt_preview AS prompt FROM sessions s"
+        f" LEFT JOIN request_rows r ON r.id = s.last_request_id WHERE {' AND '.join(terms)}"
+        " ORDER BY s.last_used_at DESC, s.session_id DESC LIMIT :limit"
+    )
+
+
+def _conversation(with_thread: bool, thread_only: bool) -> str:
+    """The ids of a conversation; each half by its own index."""
+    of_session = "SELECT id FROM request_rows WHERE session_id = :session"
+    of_thread = "SELECT id FROM request_rows WHERE thread_id = :thread"
+    if thread_only:
+        return of_thread
+    return f"{of_session} UNION {of_thread}" if with_thread else of_session
+
+
+def turns(with_thread: bool, thread_only: bool, after: bool) -> str:
+    """A page of a conversation's turns, in their order."""
+    key = " AND (r.datetime_utc, r.id) > (:at, :id)" if after else ""
+    return (
+        f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r"
+        f" WHERE r.id IN ({_conversation(with_thread, thread_only)}){key}"
+        " ORDER BY r.datetime_utc, r.id LIMIT :limit"
+    )
+
+
+def turn_sums(with_thread: bool, thread_only: bool, before: bool = False) -> str:
+    """What a conversation came to, or the part of it up to a turn."""
+    key = " AND (r.datetime_utc, r.id) <= (:at, :id)" if before else ""
+    return (
+        "SELECT count(*) AS turns, sum(r.cost_usd) AS cost, sum(r.duration_ms) AS took,"
+        " sum(r.input_tokens) AS input, sum(r.output_tokens) AS output FROM request_rows r"
+        f" WHERE r.id IN ({_conversation(with_thread, thread_only)}){key}"
+    )
