@@ -200,6 +200,7 @@ class Watch:
                 f"{title} was stopped after {seconds:g} s; allow more with -o timeout SECONDS."
             )
         if reason == "idle_timeout" and self.parser.waiting:
+            self.patience.waited += self.idle_limit or 0.0
             return self.parser.waiting(
                 f"{title} waited for more than {self.patience.wait:g} s to try again; "
                 "allow more with -o retry_wait SECONDS."

@@ -8,10 +8,10 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TEXT = (HERE.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
-FOLDERS = {"P": HERE / "process", "V": HERE / "vendor"}
+FOLDERS = {"P": HERE / "process", "U": HERE / "unit", "V": HERE / "vendor"}
 NAMED = [
     (FOLDERS[folder] / module, test)
-    for folder, module, test in re.findall(r"`([PV])/(test_\w+\.py)::(test_\w+)`", TEXT)
+    for folder, module, test in re.findall(r"`([PUV])/(test_\w+\.py)::(test_\w+)`", TEXT)
 ]
 
 

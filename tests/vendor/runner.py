@@ -198,6 +198,7 @@ class Runner:
             "LANG": "C.UTF-8",
             "LLM_USER_PATH": str(self.llm_user_path),
             "LLM_GATEWAY_HOME": str(self.gateway_home),
+            "LLM_GATEWAY_RETRIES": "0",
         }
         for name in wanted:
             for key, value in VENDOR_ENV[name].items():
