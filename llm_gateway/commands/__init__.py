@@ -56,6 +56,10 @@ COMMANDS: dict[str, Entry] = {
     "upgrade": Entry("clis", "Print what would upgrade PROVIDER's CLI to TARGET, or do it."),
     "stats": Entry("stats", "Add up requests: successes, durations, tokens, cost, what was saved."),
     "prune": Entry("prune", "Take old rows out of the flight recorder and give their room back."),
+    "sessions": Entry(
+        "sessions", "List sessions, the last used first; * marks the active one of a provider."
+    ),
+    "session": Entry("session", "Name a session, continue it by default, forget it."),
     "settings": Entry("settings", "List every setting, its value and where that is from."),
     "status": Entry("status", "Say for each provider whether it is asked, or left alone."),
 }

@@ -17,10 +17,13 @@ __all__ = ["recorder"]
 
 
 @contextmanager
-def recorder() -> Iterator[sqlite3.Connection | None]:
-    """The recorder's connection; None where it is off, unusable or nothing was recorded yet."""
+def recorder(*, make: bool = False) -> Iterator[sqlite3.Connection | None]:
+    """The recorder's connection; None where it is off, unusable or nothing was recorded yet.
+
+    :param make: make the file where there is none: for what is to be kept.
+    """
     path, spilled = _file(), _spilled()
-    if path is None and not spilled:
+    if path is None and not spilled and not make:
         yield None
         return
     if path is not None and not spilled and (conn := _as_it_is(path)):

@@ -148,6 +148,8 @@ def grok(root: Path) -> Iterator[StoredSession]:
 def _grok(session: StoredSession, lines: Lines, whole: bool) -> StoredSession | None:
     folder = os.path.dirname(session.path)
     summary = next(iter(lines), {})
+    if not summary:
+        return None
     cwd = _text((summary.get("info") or {}).get("cwd"))
     updates = _heads(os.path.join(folder, "updates.jsonl"))
     title = next(filter(None, map(_grok_title, updates)), None)

@@ -14,13 +14,14 @@ from typing import Any
 
 from llm_gateway import settings
 from llm_gateway.ids import is_session_id
-from llm_gateway.store.text import iso, now
+from llm_gateway.store.text import dumps, iso, now
 
 __all__ = [
     "Mark",
     "active",
     "adopt",
     "bind",
+    "by_ids",
     "check_name",
     "clear",
     "cutoff",
@@ -110,6 +111,15 @@ def listed(
         since=since,
         limit=limit,
     )
+
+
+def by_ids(
+    conn: sqlite3.Connection, session_ids: list[str]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """Those of the sessions that are here."""
+    among = "session_id IN (SELECT value FROM json_each(:ids))"
+    rows = _select(conn, among, ids=dumps(session_ids))
+    return {(row["provider"], row["session_id"]): row for row in rows}
 
 
 def find(conn: sqlite3.Connection, word: str, provider: str | None = None) -> dict[str, Any]:
