@@ -183,6 +183,25 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "cost_total_usd": "the CLI's running sum",
             "usage_totals": "JSON object of the CLI's running sums",
             "parent_session_id": "of which it is a copy",
+            "source": "NULL for ours; adopted; or what it was imported from",
+        },
+    ),
+    "session_names": (
+        "What people call sessions, for `-o session NAME`.",
+        {
+            "provider": "",
+            "name": "",
+            "session_id": "NULL: it begins with the first prompt that says the name",
+            "created_at": "",
+        },
+    ),
+    "active_sessions": (
+        "The session that a provider's prompts continue unasked, by `llm gateway session use`.",
+        {
+            "provider": "",
+            "session_id": "",
+            "name": "of a session that has not begun",
+            "since": "",
         },
     ),
     "approvals": (
@@ -352,4 +371,6 @@ def _newest() -> sqlite3.Connection:
     for statement in schema.FIRST:
         conn.execute(statement)
     second.apply(conn)
+    for statement in schema.THIRD:
+        conn.execute(statement)
     return conn

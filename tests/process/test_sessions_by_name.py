@@ -81,11 +81,12 @@ def test_the_active_session_asks_for_no_more_than_was_said(llm: Llm, claude: Fak
 
 def test_two_prompts_under_a_new_name_at_once_are_one_session(llm: Llm, claude: FakeCli) -> None:
     """The second waits for the first, which begins it, and continues it."""
+    llm(*ASK, "llm makes its own files").ok()
     claude.does(init(), {"sleep": 1.5}, answer("ok")[1:])
     both = [llm.start(*ASK, "-o", "session", "work", word) for word in ("a", "b")]
     said = [process.communicate(timeout=100)[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    first, second = claude.calls
+    _, first, second = claude.calls
     assert second.value("--resume") == new_id(first)
     assert second.began >= (first.ended or 0)
     assert sum("waiting for session" in text for text in said) == 1
