@@ -8,10 +8,13 @@ from llm_gateway.providers.base import Provider
 
 __all__ = [
     "access_table",
+    "approval_table",
     "command_sections",
     "exit_table",
     "native_table",
+    "optimizer_list",
     "option_table",
+    "policy_table",
     "provider_table",
     "setting_table",
 ]
@@ -96,6 +99,32 @@ def setting_table() -> str:
 
     rows = [(f"`{s.name}`", s.meaning, s.default or "") for s in SETTINGS]
     return _table(("variable", "what it says", "default"), rows)
+
+
+def approval_table() -> str:
+    """Every rule of approval: what it counts, and when."""
+    from llm_gateway.policy.approval import RULES
+
+    rows = [(f"`{rule.name}`", f"{rule.points:+d}", rule.meaning) for rule in RULES]
+    return _table(("rule", "points", "holds where"), rows)
+
+
+def policy_table() -> str:
+    """What each approval policy does with a score."""
+    from llm_gateway.policy.approval import POLICIES
+
+    rows = [
+        (f"`{name}`", "asks you" if most is None else f"approves at most {most}")
+        for name, most in POLICIES.items()
+    ]
+    return _table(("policy", ""), rows)
+
+
+def optimizer_list() -> str:
+    """What the optimiser does, in its order."""
+    from llm_gateway.optimizer import RULES
+
+    return "\n".join(f"1. {rule.meaning}" for rule in RULES)
 
 
 def exit_table() -> str:

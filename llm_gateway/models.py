@@ -344,6 +344,8 @@ def _tell_response(response: Any, run: Run, reply: Reply) -> None:
         "cost_usd": u.cost_usd,
         "cost_basis": u.cost_basis,
         **_whose(run),
+        **({"approval": run.request.approval} if run.request.approval else {}),
+        **_review(run.request),
     }
 
 
@@ -351,6 +353,15 @@ def _whose(run: Run) -> dict[str, str]:
     """The job that answered, where it was somebody else's; its tokens are counted there."""
     names = {"joined": "joined", "collected": "collected", "reused": "reused_from"}
     return {names[run.outcome]: run.job_id} if run.outcome in names else {}
+
+
+def _review(request: Request) -> dict[str, Any]:
+    """What stands in the way of the review that a prompt wants, where anything does."""
+    from .policy.review import review
+
+    o, words = request.options, (request.system, request.asked or request.prompt)
+    found = review("\n\n".join(filter(None, words)), o.allowed_tools, o.disallowed_tools)
+    return {"review_integrity": found.told()} if found.violations else {}
 
 
 def _refusals(count: int, access: Access) -> str:

@@ -41,6 +41,8 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
+    "approvals": Entry("approvals", "List what was approved and denied, newest first."),
+    "approval": Entry("approvals", "Show one approval, or what would become of a prompt."),
     "jobs": Entry("jobs", "List jobs, newest first, finished ones included."),
     "job": Entry("job", "Look at one job, wait for it, take its answer, cancel it."),
     "submit": Entry("submit", "Begin a job that goes on without this terminal, and print its id."),

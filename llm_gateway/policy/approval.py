@@ -34,8 +34,9 @@ __all__ = [
 
 VARIABLE = "LLM_GATEWAY_APPROVAL_POLICY"
 ASK = "ask"
-# The highest score that each policy approves; None asks a person. The strictest last.
-POLICIES: Mapping[str, int | None] = {"permissive": 7, "balanced": 5, "strict": 2, ASK: None}
+# The highest score that each policy approves; None asks a person.
+POLICIES: dict[str, int | None] = {"strict": 2, "balanced": 5, "permissive": 7, ASK: None}
+LOOSEST_FIRST = ("permissive", "balanced", "strict", ASK)
 DEFAULT = "balanced"
 
 
@@ -116,10 +117,10 @@ def _names_server(name: str) -> Callable[[Asked], bool]:
     return lambda asked: name in {server.lower().replace("-", "_") for server in asked.servers}
 
 
-def _violated(kind: reviews.Kind) -> Rule:
+def _violated(kind: reviews.Kind, told: str = "") -> Rule:
     def reason(asked: Asked) -> str | None:
         found = (v for v in asked.review.violations if v.kind is kind)
-        return next((f"a review is wanted, but {v.detail}" for v in found), None)
+        return next((f"a review is wanted, and {v.detail}{told}" for v in found), None)
 
     return Rule(kind.name, kind.score, kind.meaning, reason)
 
@@ -184,7 +185,7 @@ RULES: tuple[Rule, ...] = (
         "`allowed_tools` is an empty list, and no review is wanted",
         _says(_without_review(_none_allowed), "no tool is allowed"),
     ),
-    _violated(reviews.CRITICAL_TOOLS_DISALLOWED),
+    _violated(reviews.CRITICAL_TOOLS_DISALLOWED, " taken away"),
     Rule(
         "tools_disallowed",
         0,
@@ -282,8 +283,8 @@ def policy_in_force(options: Options, standing: str, environ: Mapping[str, str])
 
 
 def _refuse_loosening(asked: str | None, strategy: str | None, standing: str) -> None:
-    order = list(POLICIES)
-    if strategy == "legacy" or (asked and order.index(asked) < order.index(standing)):
+    looseness = LOOSEST_FIRST.index
+    if strategy == "legacy" or (asked and looseness(asked) < looseness(standing)):
         raise PermissionDenied(
             f"The agent that runs this command is under approval policy {standing}, which it "
             "cannot loosen; ask where that agent was started."

@@ -138,6 +138,8 @@ class Claude(Provider):
         "usage": "tokens, cache, cost (the session's sum, of which this turn's part is told)",
         "stop reason": "told",
         "own retries": "told one by one; stopped after retry_wait",
+        "MCP servers": "by name, yours, or from a file; below full no tool but those that "
+        "allowed_tools names",
     }
     catalogue = CATALOGUE
     upkeep = UPKEEP

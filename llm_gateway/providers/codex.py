@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..policy.child_env import VendorVariables
-from ..request import Access, Invocation, Request, SessionPlan
+from ..request import Access, Invocation, Options, Request, SessionPlan
+from . import mcp
 from .base import (
     SHARED_OPTIONS,
     Launch,
@@ -26,7 +27,7 @@ from .base import (
     quoted_prompt,
     with_new_system,
 )
-from .codex_config import CodexConfig, codex_config, inline, settings
+from .codex_config import SYSTEM, CodexConfig, codex_config, inline, settings, user_file
 from .codex_output import CodexParser
 from .codex_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions, workspace_root
@@ -84,7 +85,8 @@ class Codex(Provider):
     install = "npm install -g @openai/codex"
     login = "codex login, or set CODEX_API_KEY"
     levels = LEVELS
-    options = SHARED_OPTIONS | {"add_dirs", "resume_latest", "effort", "sandbox"}
+    options = SHARED_OPTIONS | {"add_dirs", "resume_latest", "effort", "sandbox", "allowed_tools"}
+    mcp_names = ("mcp__", "__")
     native_words = {
         "sandbox": {
             "read-only": Access.READ,
@@ -102,6 +104,7 @@ class Codex(Provider):
         "usage": "tokens, cache, reasoning; no cost",
         "stop reason": "not told",
         "own retries": "told one by one; stopped after retry_wait",
+        "MCP servers": "by name, yours; below full no tool but those that allowed_tools names",
         "longest prompt": "1,048,576 characters",
     }
     catalogue = CATALOGUE
@@ -128,6 +131,12 @@ class Codex(Provider):
         return (*self.upkeep.keys, *codex_config(environ).variables)
 
     def check(self, request: Request, access: Access) -> None:
+        tools = request.options.allowed_tools
+        if tools is not None and not (tools and all(t.startswith("mcp__") for t in tools)):
+            raise InvalidInput(
+                "Codex has no choice of its own tools; allowed_tools takes those of MCP servers, "
+                "as mcp__SERVER__TOOL."
+            )
         super().check(request, access)
         named = request.options.session_id
         if named is not None and not UUID.fullmatch(named):
@@ -135,6 +144,16 @@ class Codex(Provider):
                 f"{named!r} is not the id of a codex session (a UUID in lower case); "
                 "codex would start a new one without a word."
             )
+
+    def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
+        words = options.mcp_servers or ()
+        if files := [word for word in words if mcp.is_file(word)]:
+            raise InvalidInput(
+                f"Codex takes MCP servers by name, from its own config.toml; not from {files[0]}."
+            )
+        path = user_file(environ)
+        own = {**mcp.own_servers(SYSTEM), **mcp.own_servers(path)} if words else {}
+        return mcp.named(words, own, str(path), options)
 
     def plan(self, request: Request, launch: Launch) -> Invocation:
         o, session = request.options, launch.session
@@ -154,7 +173,7 @@ class Codex(Provider):
         return Invocation(
             argv=tuple(argv),
             stdin=_prompt(request, session).encode(),
-            env=launch.env,
+            env={**mcp.handed_on(self.servers(o, launch.environ), launch.environ), **launch.env},
             cwd=launch.cwd,
             access=launch.access,
             session=session,
@@ -167,8 +186,12 @@ class Codex(Provider):
             "projects": _projects(launch.cwd, trusted),
             "shell_environment_policy": self._shell_environment(launch),
         }
-        if not trusted and level is not Access.FULL:
-            values |= NO_PLUGINS | _no_servers(config)
+        held = level is not Access.FULL
+        if held and not trusted:
+            values |= NO_PLUGINS
+        only = (held and not trusted) or bool(o.strict_mcp_config) or o.mcp_servers == ()
+        if servers := _servers(request, config.servers if only else (), held):
+            values["mcp_servers"] = servers
         if o.effort:
             values["model_reasoning_effort"] = o.effort
         files = () if trusted else (*INSTRUCTIONS, *config.instructions)
@@ -214,9 +237,18 @@ def _projects(cwd: str, trusted: bool) -> dict[str, dict[str, str]]:
     return {str(place): {"trust_level": word} for place in places}
 
 
-def _no_servers(config: CodexConfig) -> dict[str, object]:
-    """Codex refuses to start where a server is named here that its files do not have."""
-    return {"mcp_servers": {name: {"enabled": False} for name in config.servers}}
+def _servers(request: Request, others: Iterable[str], held: bool) -> dict[str, object]:
+    """Switch servers off, and on those that the prompt names; codex knows each from its own files.
+
+    Below full only tools that the prompt names are there: codex itself would run what a server
+    calls read-only, and whatever the user's file approves.
+    """
+    servers: dict[str, object] = {name: {"enabled": False} for name in others}
+    for name in request.servers:
+        tools = mcp.tools_of(name, request.options.allowed_tools or (), *Codex.mcp_names)
+        only = {"enabled_tools": tools, "default_tools_approval_mode": "approve"} if held else {}
+        servers[name] = {"enabled": True, **only}
+    return servers
 
 
 def _writable(request: Request, cwd: str) -> Iterator[str]:

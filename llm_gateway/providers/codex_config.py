@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CodexConfig", "codex_config", "inline", "scanned", "settings"]
+__all__ = ["SYSTEM", "CodexConfig", "codex_config", "inline", "scanned", "settings", "user_file"]
 
 SYSTEM = Path("/etc/codex/config.toml")
 BEDROCK = "amazon-bedrock"
@@ -40,8 +40,7 @@ class CodexConfig:
 
 def codex_config(environ: Mapping[str, str]) -> CodexConfig:
     """Return what the machine's and the user's file say; what is not there is not said."""
-    home = environ.get("CODEX_HOME") or os.path.join(environ.get("HOME", ""), ".codex")
-    files = [_parsed(path) for path in (SYSTEM, Path(home) / "config.toml")]
+    files = [_parsed(path) for path in (SYSTEM, user_file(environ))]
     said: dict[str, Any] = {key: file[key] for file in files for key in file}
     provider = str(said.get("model_provider", ""))
     chosen = [_table(_table(file, "model_providers"), provider) for file in files]
@@ -53,6 +52,12 @@ def codex_config(environ: Mapping[str, str]) -> CodexConfig:
         + (("AWS_*",) if provider == BEDROCK else ()),
         instructions=tuple(map(str, more)) if isinstance(more, list) else (),
     )
+
+
+def user_file(environ: Mapping[str, str]) -> Path:
+    """Where the user's own file is."""
+    home = environ.get("CODEX_HOME") or os.path.join(environ.get("HOME", ""), ".codex")
+    return Path(home, "config.toml")
 
 
 def _variables(provider: Table) -> Iterator[str]:

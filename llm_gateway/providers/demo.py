@@ -48,6 +48,7 @@ class Demo(Provider):
         "usage": "words",
         "stop reason": "told",
         "own retries": "none",
+        "MCP servers": "none",
     }
     attachment_types = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 

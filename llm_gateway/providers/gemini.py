@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, SessionLost
 from ..policy.child_env import VendorVariables
-from ..request import Access, Attachment, Invocation, Request, SessionPlan
-from . import gemini_policy
+from ..request import Access, Attachment, Invocation, Options, Request, SessionPlan
+from . import gemini_policy, mcp
 from .base import (
     SHARED_OPTIONS,
     Launch,
@@ -86,6 +86,7 @@ class Gemini(Provider):
         }
     }
     tool_names = gemini_policy.TOOL_NAMES
+    mcp_names = ("mcp_", "_")
     workspace_tools = frozenset(gemini_policy.READ_TOOLS)
     attachment_types = frozenset({*SUFFIXES, TEXT})
     prompt_limit = PROMPT_LIMIT
@@ -96,6 +97,7 @@ class Gemini(Provider):
         "usage": "tokens, cache, reasoning, its router included; no cost",
         "stop reason": "not told: an answer cut off by a limit counts as whole",
         "own retries": "told one by one; stopped after retry_wait",
+        "MCP servers": "by name, yours; below full no tool but those that allowed_tools names",
     }
     catalogue = CATALOGUE
     upkeep = UPKEEP
@@ -143,7 +145,7 @@ class Gemini(Provider):
         argv = [
             *(launch.executable, "-o", "stream-json"),
             *(() if trusted else ("--skip-trust",)),
-            *(() if trusted or launch.access is Access.FULL else NO_MCP),
+            *_servers(request, launch.access),
             *_access(request, launch, mentions=bool(MENTION.search(prompt))),
             *_session(launch.session, launch.environ),
             *flag("--model", o.model),
@@ -153,7 +155,10 @@ class Gemini(Provider):
         return Invocation(
             argv=tuple(argv),
             stdin=_stdin(prompt, attached),
-            env=_environment(launch, trusted),
+            env={
+                **mcp.handed_on(self.servers(o, launch.environ), launch.environ),
+                **_environment(launch, trusted),
+            },
             cwd=launch.cwd,
             access=launch.access,
             session=launch.session,
@@ -164,12 +169,33 @@ class Gemini(Provider):
 
         return stored.gemini(gemini_policy.own_folders(environ)[0] / ".gemini")
 
+    def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
+        words = options.mcp_servers or ()
+        if files := [word for word in words if mcp.is_file(word)]:
+            raise InvalidInput(
+                f"Gemini CLI takes MCP servers by name, from its own settings; not from {files[0]}."
+            )
+        path = gemini_policy.own_folders(environ)[0] / ".gemini" / "settings.json"
+        return mcp.named(words, mcp.own_servers(path) if words else {}, str(path), options)
+
     def parser(self, request: Request, invocation: Invocation) -> GeminiParser:
         return GeminiParser(
             cli_version=packaged_version(invocation.argv[0], UPKEEP.package),
             structured=request.schema is not None,
             key_left_out=any(invocation.env.get(name) == "" for name in KEYS),
         )
+
+
+def _servers(request: Request, access: Access) -> list[str]:
+    """Name the servers that may start, none where that is nobody's to say; tools are the policy's.
+
+    For gemini to name some is to leave all others out.
+    """
+    o = request.options
+    if request.servers:
+        return [part for name in request.servers for part in (NO_MCP[0], name)]
+    held = access is not Access.FULL and not o.trust_workspace
+    return [*NO_MCP] if held or o.strict_mcp_config or o.mcp_servers == () else []
 
 
 def _access(request: Request, launch: Launch, *, mentions: bool) -> list[str]:

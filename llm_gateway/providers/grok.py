@@ -81,6 +81,10 @@ class Grok(Provider):
     }
     catalogue = CATALOGUE
     upkeep = UPKEEP
+    no_mcp = (
+        "has no flag that chooses MCP servers: all of yours start at every access level, and their "
+        "tools run at full"
+    )
     tool_names = frozenset(grok_rules.TOOL_IDS) | grok_rules.RULES
     workspace_tools = frozenset(grok_rules.READ_TOOLS)
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -94,6 +98,7 @@ class Grok(Provider):
         "usage": "tokens, cache, reasoning; cost where the server states it",
         "stop reason": "told",
         "own retries": "one; the wait is bounded by retry_wait",
+        "MCP servers": "all of yours start; their tools run at full only",
     }
     variables = VendorVariables(
         names=("XAI_*", "GROK_*"),
