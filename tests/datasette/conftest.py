@@ -96,9 +96,10 @@ def routes(browser: Browser, ids: dict[str, str]) -> list[str]:
 
     found = []
     for pattern, _ in routes():
-        path = pattern.strip("^$").replace("/?", "")
+        path = pattern.strip("^$").replace("/?", "").replace("\\.", ".")
         kind = path.split("/")[3] if path.count("/") > 2 else ""
-        filler = {"session": ids["session"]}.get(kind, ids["edit"])
+        path = re.sub(r"\(\?P<part>[^)]*\)", "response", path)
+        filler = ids.get(kind, ids["edit"])
         found.append(re.sub(r"\(\?P<\w+>[^)]*\)", filler, path))
     return found
 
