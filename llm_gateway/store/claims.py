@@ -218,8 +218,8 @@ def _request(
 ) -> None:
     """The asker's row, which is there already where the job that it joined was withdrawn."""
     whose = {"job_id": job_id, "outcome": outcome, "status": status}
-    insert(conn, "request_rows", {**wanted.request, **whose})
-    update(conn, "request_rows", whose, f"id = ? AND {_LIVE}", (wanted.request["id"],))
+    if not insert(conn, "request_rows", {**wanted.request, **whose}):
+        update(conn, "request_rows", whose, f"id = ? AND {_LIVE}", (wanted.request["id"],))
 
 
 def _room(conn: sqlite3.Connection, provider: str, wanted: Wanted) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = [
     "APPLICATION_ID",
     "BUSY_SECONDS",
+    "begin_log",
     "connect",
     "create_private",
     "is_corrupt",
@@ -25,6 +26,7 @@ _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
     "PRAGMA journal_size_limit=67108864",
     "PRAGMA trusted_schema=OFF",
+    "PRAGMA temp_store=MEMORY",  # no temporary file for a statement that changes many pages
 )
 
 
@@ -64,6 +66,33 @@ def connect(path: Path) -> sqlite3.Connection:
         conn.close()
         raise
     return conn
+
+
+def begin_log(conn: sqlite3.Connection, path: Path) -> None:
+    """Begin a write-ahead log that is not there, without making the first prompt wait for the disk.
+
+    SQLite syncs a log's head and its directory before the first commit. That guards a log that is
+    begun again over old frames; a new one has none, and what a checkpoint needs is synced by the
+    checkpoint. The last connection to close takes the log away, so this is nearly every prompt.
+    """
+    log = f"{path}-wal"
+    if _size(log):
+        return
+    conn.execute("PRAGMA synchronous=OFF")
+    try:
+        with suppress(sqlite3.Error), write(conn, 0.0):
+            if not _size(log):  # nobody else can have begun it now
+                version = conn.execute("PRAGMA user_version").fetchone()[0]
+                conn.execute(f"PRAGMA user_version={version}")
+    finally:
+        conn.execute("PRAGMA synchronous=NORMAL")
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def is_corrupt(error: Exception) -> bool:

@@ -281,11 +281,12 @@ OPERATIONS: dict[str, Callable[..., None]] = {
 }
 
 
-def insert(conn: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> None:
-    conn.execute(
+def insert(conn: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
+    """1, or 0 where the row was there already."""
+    return conn.execute(
         f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})",
         tuple(row.values()),
-    )
+    ).rowcount
 
 
 def _unsearched(conn: sqlite3.Connection, job_id: str) -> None:

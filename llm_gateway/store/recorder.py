@@ -79,7 +79,13 @@ def _opened(path: Path, warn: Warn) -> Recorder:
         return Recorder(Writer(conn, spilled, warn, broken=True))
     _take_in(conn, spilled)
     return Recorder(
-        Writer(conn, spilled, warn, set_aside=_setting_aside(path, warn)),
+        Writer(
+            conn,
+            spilled,
+            warn,
+            set_aside=_setting_aside(path, warn),
+            at_first=partial(connection.begin_log, conn, path),
+        ),
         at_close=_tidying(prune.last(conn)),
         retention_days=settings.job_retention_days(),
     )

@@ -39,6 +39,7 @@ class Writer:
     :param spill: None where nothing is to be kept at all.
     :param broken: the connection may be read from and not written to.
     :param set_aside: takes a corrupt file out of the way and says so; False where it did not.
+    :param at_first: done before the first write; a recorder that only reads leaves no trace.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Writer:
         warn: Callable[[str], None],
         broken: bool = False,
         set_aside: Callable[[], bool] | None = None,
+        at_first: Callable[[], None] | None = None,
     ) -> None:
         self.conn = conn
         self.broken = broken or conn is None
         self._spill = spill
         self._warn = warn
         self._set_aside = set_aside
+        self._at_first = at_first
 
     @property
     def wanted(self) -> bool:
@@ -64,6 +67,7 @@ class Writer:
         """True where it is in the database; else it goes to the spill file, if that can be had."""
         if not self.broken and self.conn is not None:
             try:
+                self._begin()
                 with write(self.conn, PATIENCE[operation]):
                     OPERATIONS[operation](self.conn, **arguments)
                 return True
@@ -79,6 +83,7 @@ class Writer:
             self.do(operation, **arguments)
             return True
         try:
+            self._begin()
             with write(self.conn, _OFFER_SECONDS):
                 OPERATIONS[operation](self.conn, **arguments)
         except sqlite3.Error as error:
@@ -93,6 +98,7 @@ class Writer:
         if self.broken or self.conn is None:
             return None
         try:
+            self._begin()
             with write(self.conn, PATIENCE["claim"]):
                 return work(self.conn)
         except (sqlite3.Error, ArithmeticError) as error:
@@ -126,6 +132,11 @@ class Writer:
         if self.conn is not None:
             self.conn.close()
         self.conn, self.broken = None, True
+
+    def _begin(self) -> None:
+        if self._at_first is not None:
+            first, self._at_first = self._at_first, None
+            first()
 
     def _fall_back(self, error: Exception) -> None:
         self.broken = True

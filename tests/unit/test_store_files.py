@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llm_gateway.request import Request
-from llm_gateway.store import location, migrations
+from llm_gateway.store import connection, location, migrations
 from llm_gateway.store.recorder import open_recorder
 from tests.fakes.original import make_original
 
@@ -252,3 +252,33 @@ def test_a_corrupt_page_found_in_a_run_costs_one_warning(home: Path) -> None:
     assert len(record("b")) <= 1
     assert record("c") == []
     assert "Rc" in answers(home / "logs.db")
+
+
+def test_a_log_is_begun_once_and_afterwards_nothing_is_left_out(home: Path) -> None:
+    """Only where there is none, and only until it is there."""
+    record()
+    path, log = home / "logs.db", home / "logs.db-wal"
+    assert not log.exists()
+    conn = connection.connect(path)
+    connection.begin_log(conn, path)
+    begun = log.stat().st_size
+    assert begun > 0
+    assert conn.execute("pragma synchronous").fetchone() == (1,)
+    other = connection.connect(path)
+    connection.begin_log(other, path)
+    assert log.stat().st_size == begun
+    with connection.write(other):
+        connection.begin_log(conn, path)  # where somebody writes, it is not waited for
+    assert conn.execute("pragma synchronous").fetchone() == (1,)
+    assert conn.execute("pragma user_version").fetchone() == (migrations.VERSION,)
+
+
+def test_looking_at_a_recorder_writes_nothing(home: Path) -> None:
+    """A command that lists leaves the file as it is."""
+    record()
+    before = (home / "logs.db").read_bytes()
+    recorder = open_recorder(print)
+    assert recorder.session("claude", "s") is None
+    assert not (home / "logs.db-wal").stat().st_size
+    recorder.close()
+    assert (home / "logs.db").read_bytes() == before
