@@ -74,8 +74,11 @@ jobs_argument = click.argument(
 
 def find_job(conn: sqlite3.Connection | None, word: str) -> str:
     """The full id of the job that a person means; ends the command where that is nobody's."""
+    from llm_gateway import settings
     from llm_gateway.store import jobs
 
+    if settings.logs_db() is None:
+        raise exits.Failed("The recorder is off (LLM_GATEWAY_LOGS_DB): no jobs.", exits.USAGE)
     if conn is None:
         raise exits.Failed("There are no jobs yet.", exits.USAGE)
     try:

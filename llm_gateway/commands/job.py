@@ -125,10 +125,10 @@ def result(job: str, as_json: bool) -> None:
             print_json(_as_json(row, reply))
         elif reply is not None:
             click.echo(_for_stdout(reply.text))
-        elif row["status"] == "completed":
-            raise exits.Failed(f"The answer of job {job_id} is not kept any more.")
         if reply is not None:
             _taken(conn, job_id)
+        elif row["status"] == "completed":
+            raise exits.Failed(f"The answer of job {job_id} is not kept any more.")
     _end_as(row)
 
 
@@ -229,7 +229,7 @@ def _for_stdout(text: str) -> str:
     """Verbatim, but for a terminal nothing that would steer it."""
     from llm_gateway.progress import harmless
 
-    return harmless(text) if sys.stdout.isatty() else text
+    return harmless(text) if sys.stdout and sys.stdout.isatty() else text
 
 
 def _end_as(row: dict[str, Any]) -> None:

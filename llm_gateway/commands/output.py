@@ -91,7 +91,7 @@ def _terminal_width() -> int | None:
     """None where stdout is no terminal, or one that does not know."""
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         return None
 
 

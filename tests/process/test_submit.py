@@ -201,5 +201,7 @@ def test_what_llm_would_not_log_is_not_logged(how: str) -> None:
     job_id = submit(*DEMO, *(["-n"] if how == "not logged" else []), "secret words")
     assert typed("gateway", "job", "wait", job_id).exit_code == 0
     assert "secret words" in typed("gateway", "job", "result", job_id).stdout
+    again = typed("gateway", "job", "result", job_id)
+    assert (again.exit_code, again.stdout) == (exits.OTHER, "") and "not kept" in again.stderr
     assert said("logs", "--json") == []
     assert said("gateway", "jobs", "--json")[0]["id"] == job_id
