@@ -86,7 +86,7 @@ def admit(
     found = _read(conn, scope, provider)
     if found.state == "closed" or not settings.breaker_threshold():
         return "closed"
-    if _waits(found, now):
+    if _waits(found, now) or (found.probe_job_id != job_id and _probed(found, now)):
         raise refusal(found, now)
     with write(conn, PATIENCE):
         found = _read(conn, scope, provider)
