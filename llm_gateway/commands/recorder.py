@@ -23,21 +23,25 @@ def register(group: click.Group) -> None:
 def import_(file: Path, as_json: bool) -> None:
     """Take over the rows of an original llm-cli-gateway FILE.
 
-    The file is only read. Rows that are there already are left alone, so this can be repeated;
-    what was imported is never pruned.
+    Its recorder (logs.db) or its sessions.json. The file is only read. Rows that are there already
+    are left alone, so this can be repeated; imported requests are never pruned. Sessions that no
+    CLI has (the original made up some ids) are left out, and none becomes the active one.
 
     \b
     Example:
       llm gateway import ~/.llm-cli-gateway/logs.db
+      llm gateway import ~/.llm-cli-gateway/sessions.json
     """
     from llm_gateway.store.import_original import NotAnOriginal, import_file
+    from llm_gateway.store.import_sessions import import_sessions, looks_like_sessions
     from llm_gateway.store.recorder import open_recorder
 
     recorder = open_recorder(say)
     try:
         if recorder.connection is None:
             raise exits.Failed("The recorder is off; LLM_GATEWAY_LOGS_DB names its file.")
-        counts = import_file(file, recorder.connection)
+        bring_in = import_sessions if looks_like_sessions(file) else import_file
+        counts = bring_in(file, recorder.connection)
     except NotAnOriginal as error:
         raise exits.Failed(str(error), exits.BAD_DATA) from error
     finally:
@@ -49,6 +53,12 @@ def import_(file: Path, as_json: bool) -> None:
 
 
 def _sentence(counts: dict[str, int]) -> str:
-    told = f"Imported {counts['requests']} requests and {counts['jobs']} jobs"
-    there = counts["already_there"]
-    return f"{told}; {there} were there already." if there else f"{told}."
+    if "sessions" in counts:
+        told = f"Imported {counts['sessions']} sessions"
+    else:
+        told = f"Imported {counts['requests']} requests and {counts['jobs']} jobs"
+    if there := counts["already_there"]:
+        told += f"; {there} were there already"
+    if left := counts.get("left_out"):
+        told += f"; left out {left} that have expired or that no CLI has"
+    return f"{told}."

@@ -125,12 +125,15 @@ def test_continues(ask: Ask, mock: MockHandle, tmp_path: Path, logged: Any) -> N
     assert (row["input_tokens"], row["output_tokens"]) == (1200, 34)
 
 
-def test_newest_session_of_the_directory(ask: Ask, logged: Any) -> None:
-    """Its sums before this turn are not known, so that no usage is told but a wrong one."""
+def test_newest_session_of_the_directory(ask: Ask, logged: Any, tmp_path: Path) -> None:
+    """Found in codex's own store, so that its sums before this turn are known; none: refused."""
+    none = ask("zero", "-o", "resume_latest", "1", fails=True)
+    assert "Codex has no session of" in none.stderr
     ask("one")
+    ask("elsewhere", cwd=tmp_path)
     done = ask("two", "-o", "resume_latest", "1")
     assert "turn 2 of this conversation; first was: one" in done.stdout
-    assert logged()["input_tokens"] is None
+    assert (logged()["input_tokens"], logged()["output_tokens"]) == (1200, 34)
 
 
 def test_sessions_that_are_not_there(ask: Ask) -> None:

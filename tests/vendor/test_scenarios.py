@@ -303,6 +303,33 @@ print(answer.text())
 """
 
 
+def test_its_own_sessions_are_found_and_adopted(
+    ask: Ask, on: Vendor, runner: Runner, repo: Path
+) -> None:
+    """The CLI's store is read as that CLI writes it; what is found there can be continued."""
+
+    def gateway(*args: str) -> Completed:
+        done = runner.run(["llm-gateway", *args], runner.names, repo)
+        assert done.returncode == 0, done
+        return done
+
+    ask("first \x1b[31mwords\x1b[0m\nand more", env={"LLM_GATEWAY_LOGS_DB": "none"})
+    (found,) = json.loads(gateway("sessions", "--discover", "--cwd", ".", "--json").stdout)
+    told = {key: found[key] for key in ("provider", "cwd", "title", "turns", "known")}
+    assert told == {
+        "provider": on.name,
+        "cwd": str(repo),
+        "title": "first words and more",
+        "turns": 1,
+        "known": False,
+    }
+    named = ("--provider", on.name, "--id", found["session_id"])
+    assert "does not seem" not in gateway("session", "create", "mine", *named).stderr
+    assert "turn 2 of this" in ask("more", "-o", "session", "mine").stdout
+    (again,) = json.loads(gateway("sessions", "--discover", "--cwd", ".", "--json").stdout)
+    assert (again["turns"], again["known"], again["name"]) == (2, True, "mine")
+
+
 def test_second_reply(ask: Ask, on: Vendor, run_llm: RunFunction, runner: Runner) -> None:
     """A second reply to the same answer does not see the first, and leaves its session alone."""
     ask("first words")
