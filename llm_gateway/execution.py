@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
-import tempfile
 import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 from . import approve, nesting, process, sessions, settings
 from .breaker import Breaker
@@ -37,6 +34,7 @@ from .request import Access, Invocation, Request, SessionPlan
 from .resilience import Patience
 from .retrying import waited_after
 from .run import Run
+from .run_files import run_folder
 from .schema import check_schema
 from .store.recorder import Recorder
 from .titles import title_of
@@ -195,8 +193,7 @@ class Execution:
             ) from error
 
     def _planned(self, plan: SessionPlan) -> Invocation:
-        files = Path(tempfile.mkdtemp(prefix="llm-gateway-"))
-        self.stack.callback(shutil.rmtree, files, ignore_errors=True)
+        files = run_folder(self.stack)
         env, withheld = self.environment
         launch = Launch(
             executable=self.executable,

@@ -22,6 +22,9 @@ def recorder(*, make: bool = False) -> Iterator[sqlite3.Connection | None]:
 
     :param make: make the file where there is none: for what is to be kept.
     """
+    from llm_gateway.run_files import remove_left
+
+    remove_left()
     path, spilled = _file(), _spilled()
     if path is None and not spilled and not make:
         yield None
