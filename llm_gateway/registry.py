@@ -146,7 +146,8 @@ def _named(found: Models, provider: Provider) -> None:
         names, warnings = models_in(value)
         for model, description in names.items():
             found.add(Known(model, source, name, description))
-        found.warnings += [f"{name}: {text}" for text in warnings]
+        for text in warnings:
+            found.warn(f"{name}: {text}")
     for value, source, name in _said(provider, "<PROVIDER>_DEFAULT_MODEL"):
         found.set_default(value, source, name)
     _aliases(found, provider)
@@ -161,7 +162,8 @@ def _aliases(found: Models, provider: Provider) -> dict[str, str]:
         for value, _, name in _said(provider, setting):
             aliases, warnings = aliases_in(value, prefix)
             found.aliases |= aliases
-            found.warnings += [f"{name}: {text}" for text in warnings]
+            for text in warnings:
+                found.warn(f"{name}: {text}")
     return found.aliases
 
 

@@ -15,8 +15,10 @@ from typing import Any
 from . import settings
 from .cli_call import Said, call, environment, executable
 from .errors import CliMissing, InvalidInput, PermissionDenied, Saturated, TimedOut
+from .policy.child_env import ACCESS_CAP
 from .providers.base import Provider
 from .providers.features import packaged_version
+from .request import Access
 
 __all__ = ["Installed", "Plan", "how_installed", "plan", "run", "target_of", "versions"]
 
@@ -171,7 +173,10 @@ def run(provider: Provider, what: Plan, seconds: float) -> Said:
     """Run the plan, alone: one upgrade of a CLI at a time.
 
     :raises CliMissing: where the program is not there. :raises TimedOut: after ``seconds``.
+    :raises PermissionDenied: for an agent that a gateway runs below ``full``.
     """
+    if os.environ.get(ACCESS_CAP, Access.FULL.value) != Access.FULL.value:
+        raise PermissionDenied("An agent may not upgrade CLIs; run this at a terminal of your own.")
     # npm's own variables say where its packages go.
     npm = {n: v for n, v in os.environ.items() if n.lower().startswith("npm_config_")}
     env = {**environment(provider, quiet=False), **npm}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ..settings_file import toml
 
 __all__ = ["SYSTEM", "CodexConfig", "codex_config", "inline", "scanned", "settings", "user_file"]
 
@@ -79,18 +80,14 @@ def _parsed(path: Path) -> Table:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    if sys.version_info >= (3, 11):
-        import tomllib
-
-        try:
-            return tomllib.loads(text)
-        except ValueError:
-            return scanned(text)
-    return scanned(text)
+    try:
+        return toml(text)
+    except ValueError:
+        return scanned(text)
 
 
 def scanned(text: str) -> Table:
-    """Read tables and strings only, which is all that is asked for: Python 3.10 has no parser."""
+    """Read tables and strings only, of a file that has a mistake in it somewhere."""
     root: dict[str, Any] = {}
     table = root
     for line in _LONG_STRING.sub('""', text).splitlines():

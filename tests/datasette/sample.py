@@ -286,7 +286,9 @@ def make(path: Path) -> dict[str, str]:
     ids["queued"] = sample.run("codex", "Add type hints to utils/", status="queued", kind="worker",
                                age=timedelta(seconds=50), answer="")  # fmt: skip
     _approvals(sample, ids)
-    turn = sample.conn.execute("SELECT turn_id, job_id FROM request_rows WHERE id = ?", (ids["edit"],))
+    turn = sample.conn.execute(
+        "SELECT turn_id, job_id FROM request_rows WHERE id = ?", (ids["edit"],)
+    )
     ids["turn"], ids["job"] = turn.fetchone()
     sample.close()
     return {**ids, "session": sid, "thread": threads["fix"]}

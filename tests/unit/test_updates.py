@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from llm_gateway import updates
 from llm_gateway.commands import group
-from llm_gateway.errors import GatewayError, InvalidInput, Saturated, TimedOut
+from llm_gateway.errors import GatewayError, InvalidInput, PermissionDenied, Saturated, TimedOut
 from llm_gateway.providers import all_providers, provider_named
 from llm_gateway.updates import how_installed, plan, run, target_of, versions
 from tests.fakes.cli import alive, until
@@ -157,7 +157,9 @@ def test_plans_of_other_installations(tmp_path: Path, bin_dir: Path) -> None:
         plan(provider_named("demo"))
 
 
-def test_an_upgrade_is_run_once_and_bounded(bin_dir: Path, tmp_path: Path) -> None:
+def test_an_upgrade_is_run_once_and_bounded(
+    bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One at a time; what takes too long is ended."""
     ran = tmp_path / "ran"
     script(bin_dir / "npm", f'echo "$@" >> {ran}')
@@ -165,6 +167,9 @@ def test_an_upgrade_is_run_once_and_bounded(bin_dir: Path, tmp_path: Path) -> No
     assert run(GEMINI, made, 30).ok
     assert ran.read_text() == "install -g @google/gemini-cli@1.2.3\n"
     with updates._alone("gemini"), pytest.raises(Saturated):
+        run(GEMINI, made, 30)
+    with monkeypatch.context() as agent, pytest.raises(PermissionDenied):
+        agent.setenv("LLM_GATEWAY_ACCESS_CAP", "edit")
         run(GEMINI, made, 30)
     script(bin_dir / "npm", "exec sleep 100")
     with pytest.raises(TimedOut):
