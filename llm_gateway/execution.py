@@ -213,6 +213,11 @@ class Execution:
         names = self.provider.environment_names(os.environ)
         return child_environment(os.environ, names, self.access, settings.pass_env())
 
+    def tool_began(self) -> None:
+        """What an agent read before the fingerprint was taken may have been something else."""
+        if not self.seen:
+            self.looks = False
+
     def look(self) -> None:
         """Take the fingerprint of the workspace while the CLI starts."""
         if self.looks and not self.seen:
@@ -274,8 +279,16 @@ class Execution:
         )
 
     def _touched_files_only(self, reply: Reply) -> bool:
-        """Whether nothing but the workspace can have made this answer."""
-        return self.looks and set(reply.tools_run) <= self.provider.workspace_tools
+        """Whether nothing but the workspace, as its fingerprint has it, can have made this answer.
+
+        Outside Git nobody can tell whether a file that was read has changed since.
+        """
+        if not self.looks or not self.seen or self.request.options.add_dirs:
+            return False
+        from .dedup.fingerprint import NOT_GIT
+
+        read = set(reply.tools_run)
+        return not read or (self.seen[0] != NOT_GIT and read <= self.provider.workspace_tools)
 
     def _so_far(self) -> Reply | None:
         try:

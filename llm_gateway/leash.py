@@ -14,7 +14,7 @@ __all__ = ["Leash"]
 
 _WAIT = (
     'read -r word; [ "$word" = done ] && exit 0; '
-    'kill -TERM -- "-$1"; sleep 2; kill -KILL -- "-$1"; exit 0'
+    'kill -s TERM -- "-$1"; sleep 2; kill -s KILL -- "-$1"; exit 0'
 )
 
 

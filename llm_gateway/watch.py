@@ -148,6 +148,8 @@ class Watch:
                 self._check_session(event)
             elif type(event) is Notice and event.kind == "retry":
                 self._count_wait(event)
+            elif type(event) is ToolCall:
+                self.job.tool_began()
         batch = coalesced(events)
         if batch and not self.elsewhere:
             if any(type(event) in ANSWERS for event in batch):

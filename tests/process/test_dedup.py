@@ -222,11 +222,31 @@ def test_what_is_never_reused(llm: Llm, claude: FakeCli, case: tuple[Any, Any]) 
     assert len(claude.calls) == 2
 
 
-def test_a_file_that_was_read_is_no_reason_to_ask_again(llm: Llm, claude: FakeCli) -> None:
-    """Its state is in the fingerprint."""
-    claude.does(init(), tool("Read", {"file_path": "a"}, "b"), message("ok"), ended("ok"))
+def test_a_file_that_was_read_is_no_reason_to_ask_again(
+    llm: Llm, claude: FakeCli, repository: Path
+) -> None:
+    """Its state is in the fingerprint of the repository."""
+    claude.does(init(), {"sleep": 0.5}, used("Read"))
+    reusing(llm)
+
+
+def test_what_was_read_outside_git_is_read_again(llm: Llm, claude: FakeCli) -> None:
+    """Nobody can tell whether it has changed."""
+    claude.does(init(), {"sleep": 0.5}, used("Read"))
     reuse = {"options": {"reuse": True}}
-    assert [one["outcome"] for one in asked(llm, reuse, reuse)] == ["ran", "reused"]
+    assert [one["outcome"] for one in asked(llm, reuse, reuse)] == ["ran", "ran"]
+
+
+def test_a_file_that_was_read_too_early_counts_as_changed(
+    llm: Llm, claude: FakeCli, repository: Path
+) -> None:
+    """A tool that began before the fingerprint was taken may have seen something else."""
+    slow_git = llm.work.parent / "bin" / "git"
+    slow_git.write_text('#!/bin/sh\nsleep 1\nexec /usr/bin/git "$@"\n')
+    slow_git.chmod(0o755)
+    claude.does(used("Read"))
+    reuse = {"options": {"reuse": True}}
+    assert [one["outcome"] for one in asked(llm, reuse, reuse)] == ["ran", "ran"]
 
 
 def test_a_failed_run_is_never_an_answer(llm: Llm, claude: FakeCli) -> None:
