@@ -21,8 +21,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_gateway import settings
 from llm_gateway.errors import BreakerOpen, GatewayError, Transient
@@ -47,8 +46,7 @@ _LONGEST_ERROR = 500
 _COLUMNS = "state, failures, since, until, probe_job_id, probe_until, probe_owner, last_error"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A breaker; times are Unix seconds. ``until`` is None where it may be tried now."""
 
     scope: str
@@ -189,8 +187,7 @@ def _decide(conn: sqlite3.Connection, found: State, job_id: str, now: float) -> 
         return _save(conn, _anchored(found, now))
     if _waits(found, now) or _probed(found, now):
         return found
-    probe = replace(
-        found,
+    probe = found._replace(
         state="half_open",
         since=found.since if found.state == "half_open" else now,
         until=None,
@@ -203,34 +200,34 @@ def _decide(conn: sqlite3.Connection, found: State, job_id: str, now: float) -> 
 
 def _after_failure(found: State, job_id: str, error: Transient, now: float) -> State:
     told = clean(redact(error.message))[:_LONGEST_ERROR]
-    failed = replace(found, failures=found.failures + 1, last_error=told)
+    failed = found._replace(failures=found.failures + 1, last_error=told)
     stated = _stated(error, now)
     until = stated or now + settings.breaker_seconds()
     if found.state == "open":
         # Whoever was under way when it opened is no news, unless the vendor says more now.
-        return replace(failed, until=max(found.until or 0.0, stated or 0.0))
+        return failed._replace(until=max(found.until or 0.0, stated or 0.0))
     if found.state == "half_open" and found.probe_job_id not in (job_id, None):
         return failed
     opens = stated or found.state == "half_open" or failed.failures >= settings.breaker_threshold()
     return (
-        _without_probe(replace(failed, state="open", since=now, until=until)) if opens else failed
+        _without_probe(failed._replace(state="open", since=now, until=until)) if opens else failed
     )
 
 
 def _closed(found: State, now: float) -> State:
     since = now if found.state != "closed" else found.since
-    return _without_probe(replace(found, state="closed", failures=0, since=since, until=None))
+    return _without_probe(found._replace(state="closed", failures=0, since=since, until=None))
 
 
 def _without_probe(found: State) -> State:
-    return replace(found, probe_job_id=None, probe_until=None, probe_owner=None)
+    return found._replace(probe_job_id=None, probe_until=None, probe_owner=None)
 
 
 def _anchored(found: State, now: float) -> State:
     """The same length from now: the clock was put back since it was opened."""
     assert found.since is not None
     until = None if found.until is None else now + found.until - found.since
-    return replace(found, since=now, until=until)
+    return found._replace(since=now, until=until)
 
 
 def _stated(error: Transient, now: float) -> float | None:
@@ -255,7 +252,7 @@ def _as_met(found: State, now: float) -> State:
         return found
     if _in_the_future(found, now):
         return _anchored(found, now)
-    return replace(found, state="half_open", since=found.until, until=None)
+    return found._replace(state="half_open", since=found.until, until=None)
 
 
 # The probe.
@@ -306,7 +303,7 @@ def _state(row: tuple[Any, ...]) -> State:
 
 
 def _save(conn: sqlite3.Connection, found: State) -> State:
-    values = {**asdict(found), **{name: _iso(getattr(found, name)) for name in _TIMES}}
+    values = {**found._asdict(), **{name: _iso(getattr(found, name)) for name in _TIMES}}
     names = list(values)
     sets = ", ".join(f"{name} = excluded.{name}" for name in names[2:])
     conn.execute(
