@@ -46,6 +46,8 @@ FLAGS = {
     "--include-partial-messages": "text as it is written",
     "--setting-sources": "keeping the workspace's settings and hooks out",
     "--strict-mcp-config": "keeping MCP servers out",
+    "--mcp-config": "-o mcp_servers",
+    "--settings": "-o mcp_servers below access full",
     "--permission-mode": ACCESS,
     "--tools": ACCESS,
     "--allowedTools": "rules in -o allowed_tools, and full access as root",

@@ -44,6 +44,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     chats.mkdir(parents=True)
     (chats / f"session-1-{ID[:8]}.jsonl").write_text(json.dumps({"sessionId": ID}) + "\n")
     (home / ".gemini/policies").mkdir()
+    (home / ".claude.json").write_text('{"mcpServers": {"own": {"command": "/bin/true"}}}')
     (home / ".grok/sessions/x" / ID).mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
     return tmp_path
@@ -67,6 +68,8 @@ def requests(provider: Provider) -> Iterator[Request]:
         said.append(Options(**known))
     for option, words in provider.native_words.items():
         said += [Options(native={option: word}) for word in words]
+    if provider.name == "claude":
+        said.append(Options(mcp_servers=("own",)))
     image = Attachment("image/png", content=b"x")
     for options in said:
         yield Request("r", provider.name, "p @x", options)
