@@ -36,6 +36,7 @@ def prune(
 ) -> None:
     """Take old rows out of the flight recorder and give their room back.
 
+    What goes is overwritten, in the search index too.
     Without --older-than what the settings say: events and stderr after
     LLM_GATEWAY_JOB_RETENTION_DAYS, requests after LLM_GATEWAY_LOG_RETENTION_DAYS where that is set.
     What is running, and what was imported, stays. The sums that "llm gateway stats" shows stay too.
@@ -57,8 +58,10 @@ def prune(
             if not dry_run:
                 if counts["requests"] and not yes:
                     click.confirm(f"Delete {_told(counts)}?", abort=True, err=True)
+                conn.execute("PRAGMA secure_delete=ON")
                 counts = store.prune(conn, older=older)
                 search.take_in(conn)
+                search.merge(conn)
                 store.compact(conn)
     if as_json:
         print_json(counts)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_gateway.policy.redact import redact, redact_argv
+from llm_gateway.store import search
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import dumps, iso, preview, prompt_hash
 
@@ -52,6 +53,7 @@ def import_file(path: Path, conn: sqlite3.Connection) -> dict[str, int]:
         if "jobs" in tables:
             jobs = original.execute("SELECT * FROM jobs ORDER BY rowid")
             _copy(jobs, conn, _job, counts, "jobs")
+    search.take_in(conn)
     return counts
 
 

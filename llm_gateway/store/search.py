@@ -16,10 +16,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import suppress
+from itertools import chain, repeat
 
 from llm_gateway.store.connection import write
 
-__all__ = ["STATEMENTS", "a_little", "begin", "fill", "forget", "pending", "take_in"]
+__all__ = ["STATEMENTS", "a_little", "begin", "fill", "forget", "merge", "pending", "take_in"]
 
 _COLUMNS = "prompt, system, response, stderr"
 _INDEX = (
@@ -30,6 +31,7 @@ _ENDED = "status NOT IN ('queued', 'running') AND keep_bodies"
 _MOST_CHARS = 1_000_000
 _TEXTS = ", ".join(f"substr({name}, 1, {_MOST_CHARS})" for name in _COLUMNS.split(", "))
 _BATCH_CHARS = 500_000
+_MERGE_PAGES = 500
 
 STATEMENTS: tuple[str, ...] = (
     "CREATE TABLE search_pending (\n    seq INTEGER PRIMARY KEY\n)",
@@ -114,6 +116,18 @@ def take_in(
         if time.monotonic() >= until:
             break
     return taken
+
+
+def merge(conn: sqlite3.Connection) -> None:
+    """Rewrite the index, a little at a time: it has only marked what was taken out of it."""
+    if not begin(conn):
+        return
+    for pages in chain([-_MERGE_PAGES], repeat(_MERGE_PAGES)):
+        before = conn.total_changes
+        with write(conn):
+            conn.execute("INSERT INTO bodies_fts (bodies_fts, rank) VALUES ('merge', ?)", (pages,))
+        if conn.total_changes - before < 2:  # FTS5's way to say that nothing was left to do
+            return
 
 
 def _batch(conn: sqlite3.Connection, most: int) -> int:

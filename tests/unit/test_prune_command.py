@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from benchmarks.generate import generate
 from llm_gateway.commands import group
+from llm_gateway.store import search
 
 
 @pytest.fixture
@@ -59,6 +60,24 @@ def test_what_is_older_goes_and_the_file_shrinks(conn: sqlite3.Connection) -> No
     assert conn.execute("select sum(requests), sum(cost_usd) from hourly").fetchall() == sums
     assert conn.execute("pragma integrity_check").fetchone() == ("ok",)
     assert count(conn, "bodies_fts_docsize") == count(conn, "bodies") - 3
+
+
+def test_what_was_pruned_is_nowhere_in_the_file(conn: sqlite3.Connection) -> None:
+    """Neither in a table nor in the index nor in the room that they left."""
+    old = "where datetime_utc < '2100' and status <> 'running' order by datetime_utc limit 1"
+    [(id,)] = conn.execute(f"select id from request_rows {old}").fetchall()
+    search.forget(conn, id)
+    conn.execute("update bodies set prompt = 'xylophonist' where id = ?", (id,))
+    search.take_in(conn)
+    for lazy in ("('automerge', 0)", "('crisismerge', 1000)"):
+        conn.execute(f"insert into bodies_fts (bodies_fts, rank) values {lazy}")
+    found = "select count(*) from bodies_fts where bodies_fts match 'xylophonist'"
+    assert conn.execute(found).fetchone() == (1,)
+    prune("--older-than", "30", "--yes")
+    assert conn.execute(found).fetchone() == (0,)
+    conn.close()
+    files = Path(os.environ["LLM_GATEWAY_HOME"]).glob("logs.db*")
+    assert not [path for path in files if b"xylophonist" in path.read_bytes()]
 
 
 def test_jobs_only_leaves_what_was_asked_and_answered(conn: sqlite3.Connection) -> None:
