@@ -108,7 +108,9 @@ def test_ctrl_c_of_the_last_asker_ends_a_durable_job(
     """Whoever withdraws it wants it to stop; while another waits, it goes on."""
     claude.does(*HANGS)
     ask = ("-m", "gateway-claude", "-o", "durable", "1", "same")
-    first, second = llm.start(*ask), llm.start(*ask)
+    first = llm.start(*ask)
+    claude.wait_for_call()  # two first commands would race in llm's own migrations
+    second = llm.start(*ask)
     for process in (first, second):
         assert process.stdout is not None
         until(lambda p=process: b"half" in os.read(p.stdout.fileno(), 4096))  # type: ignore[misc]
