@@ -364,6 +364,7 @@ class _Asking:
             lambda: bool(self.run.cancel.reason),
             nested=bool(nesting.ancestors()),
             hold=lock,
+            told=self.in_worker,
         )
         options, inherited = sessions.inherit(self.request.options, choice.last)
         cwd = os.path.abspath(os.path.expanduser(options.cwd)) if options.cwd else _here()

@@ -36,10 +36,12 @@ def taken(
     *,
     nested: bool,
     hold: bool = True,
+    told: bool = False,
 ) -> Choice:
     """Choose the session of a prompt and hold it until the stack ends; say what is to be known.
 
     :param hold: False where another process is going to choose and hold it.
+    :param told: this is that process: what is to be known was said by the one that asked.
     :param nested: an agent of the gateway's asks; the active session is not meant for it, and may
         be the very one that its own prompt runs in.
     """
@@ -51,10 +53,10 @@ def taken(
             break
         if not stack.enter_context(exclusive(lock, settings.home(), say, canceled)):
             if not canceled():
-                choice = left(choice, request, provider, "is busy")
+                choice, told = left(choice, request, provider, "is busy"), False
             break
         held.add(lock)
-    if choice.note:
+    if choice.note and not told:
         say(choice.note)
     return choice
 

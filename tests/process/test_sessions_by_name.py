@@ -79,6 +79,15 @@ def test_the_active_session_asks_for_no_more_than_was_said(llm: Llm, claude: Fak
     assert claude.calls[2].value("--resume") is None
 
 
+def test_a_worker_says_nothing_twice(llm: Llm, claude: FakeCli) -> None:
+    """It chooses the session once more, and holds it; the same words twice are two turns (T-04)."""
+    durable = (*ASK, "-o", "durable", "1", "-o", "session", "work", "go on")
+    first, second = llm(*durable).ok(), llm(*durable).ok()
+    assert first.err.count("a new session begins, named work") == 1
+    assert len(claude.calls) == 2 and "collected" not in second.err
+    assert claude.calls[1].value("--resume") == new_id(claude.calls[0])
+
+
 def test_two_prompts_under_a_new_name_at_once_are_one_session(llm: Llm, claude: FakeCli) -> None:
     """The second waits for the first, which begins it, and continues it."""
     llm(*ASK, "llm makes its own files").ok()
