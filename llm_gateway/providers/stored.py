@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..ids import is_session_id
 from ..titles import title_of
@@ -20,6 +20,7 @@ from ..titles import title_of
 __all__ = ["StoredSession", "claude", "codex", "gemini", "grok", "newest_in"]
 
 HEAD = 384 * 1024  # codex says 80 kB before the user's first word
+WHOLE = 128 * 1024  # so small a file is read to its end, for the number of turns
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 Lines = Iterable[dict[str, Any]]
 
@@ -178,7 +179,7 @@ Reader = Callable[[StoredSession, Lines, bool], StoredSession | None]
 def _read(session: StoredSession, reader: Reader) -> Iterator[StoredSession]:
     """What a reader makes of the head of a file; nothing where it is not as it should be."""
     try:
-        whole = os.path.getsize(session.path) <= HEAD
+        whole = os.path.getsize(session.path) <= WHOLE
         found = reader(session, _heads(session.path), whole)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return
@@ -189,32 +190,35 @@ def _read(session: StoredSession, reader: Reader) -> Iterator[StoredSession]:
 def _heads(path: str) -> Iterator[dict[str, Any]]:
     """The JSON objects on the first lines of a file, or the one object that it is."""
     try:
-        data = _head(path)
+        with _opened(path) as file:
+            room = HEAD
+            while room > 0 and (line := file.readline(room)):
+                if room == HEAD and not line.startswith((b'{"', b'{ "')):
+                    line += file.read(room)
+                room -= len(line)
+                if (told := _parsed(line)) is not None:
+                    yield told
     except OSError:
         return
-    lines = data.split(b"\n")
-    if not data.startswith((b'{"', b'{ "')):
-        lines = [data]
-    elif len(data) == HEAD:
-        lines.pop()
-    for line in lines:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(told, dict):
-            yield told
 
 
-def _head(path: str) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        return file.read(HEAD)
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _opened(path: str) -> BinaryIO:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(os.open(path, flags), "rb")
 
 
 def _small(path: str) -> str | None:
     try:
-        return _head(path).decode("utf-8", "replace")
+        with _opened(path) as file:
+            return file.read(HEAD).decode("utf-8", "replace")
     except OSError:
         return None
 

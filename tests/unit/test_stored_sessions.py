@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from llm_gateway.providers import provider_named
-from llm_gateway.providers.stored import HEAD, StoredSession, newest_in
+from llm_gateway.providers.stored import WHOLE, StoredSession, newest_in
 from llm_gateway.titles import title_of
 
 A, B, C = (f"0a0b0c0d-1111-7222-8333-00000000000{n}" for n in "123")
@@ -144,7 +144,7 @@ def test_only_the_head_of_a_file_is_read(home: Path) -> None:
     """Then nobody has counted the turns."""
     path = claude(home, A, "/w", "the first words")
     with path.open("a") as file:
-        file.write((json.dumps({"type": "progress", "data": "z" * 1000}) + "\n") * (HEAD // 1000))
+        file.write((json.dumps({"type": "progress", "data": "z" * 1000}) + "\n") * (WHOLE // 1000))
         file.write(json.dumps({"type": "user", "message": {"content": "later"}}) + "\n")
     (session,) = found("claude", home)
     assert (session.title, session.turns) == ("the first words", None)
