@@ -12,7 +12,7 @@ from .providers.catalogue import Listing
 
 __all__ = ["Answer", "ask_all"]
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 @dataclass(frozen=True)

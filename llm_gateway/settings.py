@@ -7,7 +7,6 @@ access, approval) is it an error, which ``check()`` raises.
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import InvalidInput
+from .setting_kinds import (
+    NAMES,
+    PATH,
+    SWITCH,
+    TEXT,
+    Kind,
+    bad_path,
+    names_in,
+    number,
+    one_of,
+    whole,
+)
 from .settings_file import said_in, text_of
 
 __all__ = [
@@ -49,15 +60,7 @@ __all__ = [
 
 PROVIDER = "<PROVIDER>"
 _PREFIX = "LLM_GATEWAY_"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _OFF = ("", "none")
-
-
-class Kind(NamedTuple):
-    """What values there are; ``wrong`` says in a few words what is wrong with a text."""
-
-    word: str
-    wrong: Callable[[str], str | None]
 
 
 class Setting(NamedTuple):
@@ -153,7 +156,7 @@ def max_output() -> float:
 
 def pass_env() -> tuple[str, ...]:
     """Names of further variables that the child gets."""
-    return tuple(name for name in _listed(said("LLM_GATEWAY_PASS_ENV")) if _NAME.match(name))
+    return names_in(said("LLM_GATEWAY_PASS_ENV"))
 
 
 def cli_override(provider: str) -> str | None:
@@ -290,84 +293,17 @@ def _is_key_of(key: str, setting: Setting) -> bool:
 
 
 def _path(where: str, text: str) -> Path:
-    if wrong := _bad_path(text):
+    if wrong := bad_path(text):
         raise InvalidInput(f"{where}={text}: {wrong}.")
     return Path(os.path.expanduser(text)).absolute()
 
 
-def _listed(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-# The kinds of values.
-
-
-def number(least: float | None = None, above: float | None = None) -> Kind:
-    """A finite number, whole or not, of at least ``least`` or above ``above``."""
-    bound = f" of at least {least:g}" if least is not None else f" above {above:g}" if above else ""
-    bound = " above 0" if above == 0 else bound
-
-    def wrong(text: str) -> str | None:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        low = (least is not None and value < least) or (above is not None and value <= above)
-        return f"no number{bound}" if low or not math.isfinite(value) else None
-
-    return Kind("number", wrong)
-
-
-def whole(least: int) -> Kind:
-    """A whole number of at least ``least``."""
-
-    def wrong(text: str) -> str | None:
-        good = re.fullmatch(r"\d{1,15}", text.strip()) and int(text) >= least
-        return None if good else f"no whole number of at least {least}"
-
-    return Kind("whole number", wrong)
-
-
-def one_of(*words: str) -> Kind:
-    """One of a few words."""
-
-    def wrong(text: str) -> str | None:
-        return None if text.strip() in words else f"not one of {', '.join(words)}"
-
-    return Kind("word", wrong)
-
-
-def _bad_switch(text: str) -> str | None:
-    return None if text.strip() in ("", "0", "1") else "neither 0 nor 1"
-
-
-def _bad_path(text: str) -> str | None:
-    if "\0" in text:
-        return "no path has a NUL character"
-    start = text.strip().split("/", 1)[0]
-    return f"there is no user {start[1:]}" if os.path.expanduser(start).startswith("~") else None
-
-
-def _bad_names(text: str) -> str | None:
-    bad = [name for name in _listed(text) if not _NAME.match(name)]
-    return f"no variable can be called {', '.join(bad)}; ignored" if bad else None
-
-
 def _bad_jobs_db(text: str) -> str | None:
     ours = logs_db()
-    if ours is None or (not _bad_path(text) and _path("", text.strip()) == ours):
+    if ours is None or (not bad_path(text) and _path("", text.strip()) == ours):
         return None
     return f"jobs are kept in the recorder ({ours})"
 
-
-def _never(_: str) -> str | None:
-    return None
-
-
-PATH = Kind("path", _bad_path)
-SWITCH = Kind("0 or 1", _bad_switch)
-NAMES = Kind("names", _bad_names)
-TEXT = Kind("text", _never)
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
