@@ -59,9 +59,9 @@ class Words:
 
     def id(self, at: float) -> str:
         """A ULID of that time."""
-        number = int(at * 1000) << 80 | self.chance.getrandbits(80)
-        high, low = divmod(number, 1 << 60)
-        return _chunks(high, 14) + _chunks(low, 12)
+        milliseconds = int(at * 1000)
+        begun = "".join(PAIRS[milliseconds >> shift & 1023] for shift in (40, 30, 20, 10, 0))
+        return f"{begun}{self.chance.getrandbits(64):016x}"
 
     def uuid(self) -> str:
         text = f"{self.chance.getrandbits(128):032x}"
@@ -76,7 +76,3 @@ def pick(chance: random.Random, shares: Mapping[str, float]) -> str:
         if at < 0:
             return name
     return name
-
-
-def _chunks(number: int, length: int) -> str:
-    return "".join(PAIRS[number >> shift & 1023] for shift in range(length * 5 - 10, -1, -10))

@@ -76,8 +76,8 @@ def begin_log(conn: sqlite3.Connection, path: Path) -> None:
     checkpoint. The last connection to close takes the log away, so this is nearly every prompt.
     """
     log = f"{path}-wal"
-    if _size(log):
-        return
+    if _size(log) or conn.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        return  # a backup that was put back may have another journal
     conn.execute("PRAGMA synchronous=OFF")
     try:
         with suppress(sqlite3.Error), write(conn, 0.0):

@@ -273,6 +273,20 @@ def test_a_log_is_begun_once_and_afterwards_nothing_is_left_out(home: Path) -> N
     assert conn.execute("pragma user_version").fetchone() == (migrations.VERSION,)
 
 
+def test_a_file_with_another_journal_is_synced_as_ever(home: Path) -> None:
+    """As VACUUM INTO leaves a backup that somebody puts back."""
+    record()
+    path = home / "logs.db"
+    conn = connection.connect(path)
+    conn.execute("pragma journal_mode = delete")
+    before = path.read_bytes()
+    connection.begin_log(conn, path)
+    assert path.read_bytes() == before
+    conn.close()
+    assert record("2") == []
+    assert answers(path) == ["R1", "R2"]
+
+
 def test_looking_at_a_recorder_writes_nothing(home: Path) -> None:
     """A command that lists leaves the file as it is."""
     record()
