@@ -1,0 +1,146 @@
+"""Every screen in a browser: wide and narrow, with data and without, light and dark."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import SHOTS, Sites
+
+SCREENS = {
+    "requests": "/-/gateway/requests",
+    "request": "/-/gateway/request/{edit}",
+    "failure": "/-/gateway/request/{auth}",
+    "events": "/-/gateway/request/{edit}?events=-1&view=raw",
+    "sessions": "/-/gateway/sessions",
+    "session": "/-/gateway/session/{session}?provider=claude",
+    "jobs": "/-/gateway/jobs",
+}
+# Of these an empty recorder has something to show.
+LISTS = [name for name, path in SCREENS.items() if "{" not in path]
+SHIFTS = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => { sum += entry.value; }))
+    .observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => setTimeout(() => done(sum), 60));
+})"""
+
+
+def looked_at(page: Any, name: str) -> None:
+    """No shift, nothing that sticks out, nothing serious for who does not see or use a mouse."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert page.evaluate(SHIFTS) < 0.01, "the layout shifts"
+    wide = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1], f"wider than the window: {wide}"
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    bad = [
+        (problem["id"], node["target"], node["failureSummary"])
+        for problem in found
+        if problem["impact"] in ("serious", "critical")
+        for node in problem["nodes"][:3]
+    ]
+    assert bad == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("name", SCREENS)
+def test_with_data(window: Any, sites: Sites, name: str, width: int) -> None:
+    """A week of work."""
+    looked_at(window("data", width).go(SCREENS[name].format(**sites.ids)), f"{name}-{width}")
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("name", LISTS)
+def test_empty(window: Any, name: str, width: int) -> None:
+    """The first minute: each screen says which command fills it."""
+    page = window("empty", width).go(SCREENS[name])
+    assert "llm" in page.inner_text(".gw-command")
+    looked_at(page, f"{name}-empty-{width}")
+
+
+@pytest.mark.parametrize("name", ["requests", "request", "session", "jobs"])
+def test_dark(window: Any, sites: Sites, name: str) -> None:
+    """The same in the dark."""
+    page = window("data", color_scheme="dark").go(SCREENS[name].format(**sites.ids))
+    looked_at(page, f"{name}-dark")
+
+
+def test_keyboard(window: Any, sites: Sites) -> None:
+    """Tab reaches whatever can be used; / and j go where they say."""
+    page = window().go("/-/gateway/sessions")
+    can = page.evaluate(
+        "() => [...document.querySelectorAll('a[href], button, input, select, summary')]"
+        ".filter((one) => one.checkVisibility()).length"
+    )
+    seen: set[str] = set()
+    for _ in range(can + 1):
+        page.keyboard.press("Tab")
+        seen.add(
+            page.evaluate(
+                "() => { const all = [...document.querySelectorAll('*')];"
+                " return String(all.indexOf(document.activeElement)); }"
+            )
+        )
+    assert len(seen) >= can
+    page = window().go("/-/gateway/requests")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert page.evaluate("() => document.activeElement.closest('tr').rowIndex") == 2
+    page.keyboard.press("/")
+    page.keyboard.type("colon")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/requests?q=colon*")
+    assert page.locator("tr[data-row]").count() > 3
+
+
+def test_without_javascript(window: Any, sites: Sites) -> None:
+    """Filters, pages, folding and the raw text are links and forms."""
+    page = window(java_script_enabled=False).go("/-/gateway/requests")
+    page.select_option("select[name=provider]", "codex")
+    page.click("text=Apply")
+    assert set(page.locator("td.c-model .gw-provider").all_inner_texts()) == {"codex"}
+    page.go_back()
+    page.click("text=Older")
+    page.click("text=Newer")
+    page.goto(f"{sites.of['data'].base}/-/gateway/request/{sites.ids['edit']}")
+    page.click("summary:has-text('pytest -q')")
+    assert page.locator("text=1 failed, 11 passed").is_visible()
+    page.click(".gw-segment >> text=Raw")
+    assert "**every**" in page.inner_text(".gw-rawtext")
+
+
+def test_jobs_are_live(window: Any, sites: Sites) -> None:
+    """A job that begins appears by itself, and the button ends it."""
+    page = window().go("/-/gateway/jobs")
+    path = sites.of["data"].folder / "logs.db"
+    conn = sqlite3.connect(path, timeout=30, isolation_level=None)
+    conn.execute(
+        "INSERT INTO job_rows (id, provider, status, kind, started_at, queued_at, lease_until)"
+        " VALUES ('new-job', 'grok', 'running', 'submitted', '2026-01-01T00:00:00.000Z',"
+        " '2026-01-01T00:00:00.000Z', '2099')"
+    )
+    page.wait_for_selector("#job-new-job", timeout=60_000)
+    page.click("#job-new-job >> text=Cancel")
+    page.wait_for_selector("#job-new-job >> text=Asked to end", timeout=60_000)
+    assert "Cancel was asked for" in page.inner_text("[role=status]")
+    asked = conn.execute("SELECT cancel_requested_at FROM job_rows WHERE id = 'new-job'").fetchone()
+    assert asked[0]
+    conn.execute("DELETE FROM job_rows WHERE id = 'new-job'")
+    conn.close()
+
+
+def test_attacks_do_nothing(window: Any, sites: Sites) -> None:
+    """No dialog, no refused script, no request elsewhere, whatever a model wrote."""
+    page = window("evil", 400)
+    for path in ("/-/gateway/requests", "/-/gateway/sessions", "/-/gateway/jobs"):
+        page.go(path)
+    for id in sites.attacks:
+        page.go(f"/-/gateway/request/{id}?events=-1")
+        assert page.page.url.startswith(page.base)
+    wide = page.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+    assert wide[0] <= wide[1]
