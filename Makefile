@@ -1,10 +1,11 @@
 PYTHON ?= python3
 MODEL ?= gateway-demo
+DATASETTE_NEXT ?= datasette==1.0a41
 BIN = .venv/bin
 PROMPT ?= Say hello, and count these words.
 FOLLOW_UP ?= What did I ask you first?
 
-.PHONY: demo test test-vendor lint docs check-docs bench clean
+.PHONY: demo test test-datasette test-vendor lint docs check-docs bench clean
 
 # What `make demo` records stays in .demo; a vendor's CLI still finds its own login.
 demo: export LLM_USER_PATH = $(CURDIR)/.demo/llm
@@ -24,6 +25,10 @@ demo: .venv/installed
 
 test: .venv/tested
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+# The screens on the newest Datasette 1.0; `make test` has them on the released one.
+test-datasette: .venv-next/tested
+	.venv-next/bin/python -m pytest $(PYTEST_ARGS) tests/datasette
 
 # The real CLIs from npm against a mock model server, in a namespace that has loopback only.
 test-vendor: .venv/tested
@@ -45,7 +50,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .demo .cache build *.egg-info datasette_plugin/*.egg-info
+	rm -rf .venv .venv-next .demo .cache build *.egg-info datasette_plugin/*.egg-info
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -56,4 +61,10 @@ clean:
 
 .venv/tested: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+.venv-next/tested: pyproject.toml datasette_plugin/pyproject.toml
+	$(PYTHON) -m venv .venv-next
+	.venv-next/bin/python -m pip install --quiet --disable-pip-version-check '$(DATASETTE_NEXT)' \
+		-e . -e datasette_plugin hypothesis pytest pytest-rerunfailures pytest-timeout
 	@touch $@

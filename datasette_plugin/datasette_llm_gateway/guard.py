@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .csvs import Harmless
 from .page import ROOT
 from .recorder import config, files
 
@@ -35,7 +36,9 @@ def wrapper(datasette: Any) -> Callable[[Any], Any]:
             if _at_the_door(datasette, scope):
                 await _to_the_screens(send, datasette)
                 return
-            await app(scope, receive, _with_headers(send) if _ours(datasette, scope) else send)
+            if _ours(datasette, scope):
+                send = _with_headers(send, scope["path"])
+            await app(scope, receive, send)
 
         return guarded
 
@@ -68,12 +71,25 @@ async def _to_the_screens(send: Any, datasette: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def _with_headers(send: Any) -> Any:
+def _with_headers(send: Any, path: str) -> Any:
+    """Adds the headers, and makes of Datasette's own CSV one that a spreadsheet takes for data."""
+    table: Harmless | None = None
+    # Datasette shows a CSV as plain text unless it is to be saved.
+    csv_types = (b"text/csv", b"text/plain") if path.endswith(".csv") else (b"text/csv",)
+
     async def sending(message: Any) -> None:
+        nonlocal table
         if message["type"] == "http.response.start":
-            there = {name.lower() for name, _ in message.get("headers", [])}
-            extra = [header for header in _HEADERS if header[0] not in there]
-            message = {**message, "headers": [*message.get("headers", []), *extra]}
+            headers = {name.lower(): value for name, value in message.get("headers", [])}
+            there = list(message.get("headers", []))
+            if headers.get(b"content-type", b"").startswith(csv_types):
+                table = Harmless()
+                there = [header for header in there if header[0].lower() != b"content-length"]
+            extra = [header for header in _HEADERS if header[0] not in headers]
+            message = {**message, "headers": [*there, *extra]}
+        elif table is not None and message["type"] == "http.response.body":
+            last = not message.get("more_body", False)
+            message = {**message, "body": table.take(message.get("body", b""), last)}
         await send(message)
 
     return sending

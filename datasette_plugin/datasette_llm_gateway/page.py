@@ -47,6 +47,12 @@ NAVIGATION: tuple[tuple[str, str, str], ...] = (
 )
 
 
+_PRIVATE = (
+    "The flight recorder is private. llm gateway browse prints an address that logs you in; "
+    "whoever runs this Datasette can name you under allow."
+)
+
+
 class Slow(Exception):
     """A query ran into Datasette's time limit."""
 
@@ -184,7 +190,7 @@ def screen(name: str) -> Callable[[View], Callable[..., Awaitable[Response]]]:
         async def guarded(datasette: Any, request: Any) -> Response:
             page = Page(datasette, request, name, attach(datasette))
             if not access.may_see(datasette, request.actor):
-                raise Forbidden("The flight recorder is private.")
+                raise Forbidden(_PRIVATE)
             if request.method == "POST" and not (page.may_act and access.is_from_here(request)):
                 raise Forbidden("This may only be asked from a page of this Datasette, logged in.")
             return await _answer(page, view)

@@ -262,13 +262,38 @@ def test_the_tags_test_can_fail() -> None:
         assert Tags(f"<p>{words}</p>").found
 
 
-def test_cells_are_no_formulas(evil: tuple[Path, list[str]], browse: Open) -> None:
-    """Nothing in a CSV begins like a formula or has a terminal's escapes."""
-    text = browse(evil[0]).ok("/-/gateway/requests?_format=csv")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/-/gateway/requests?_format=csv",
+        "/gateway/bodies.csv",
+        "/gateway/request_rows.csv?_stream=1",
+        "/gateway/events.csv",
+    ],
+)
+def test_cells_are_no_formulas(evil: tuple[Path, list[str]], browse: Open, address: str) -> None:
+    """Nothing in a CSV, Datasette's own included, begins like a formula or steers a terminal."""
+    browser = browse(evil[0])
+    text = browser.ok(address)
     assert "\x1b" not in text and "SUM(1+1)" in text
-    for row in csv.reader(io.StringIO(text)):
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert len({len(row) for row in rows}) == 1
+    for row in rows:
         for cell in row:
             assert not re.match(r"\s*[=+@|%]|\s*-(?![\d.]+$)", cell), cell
+
+
+def test_csv_in_pieces() -> None:
+    """However a CSV is cut, it comes out the same."""
+    from datasette_llm_gateway.csvs import Harmless
+
+    whole = 'a,b\r\n"=x ""1"",\n2",é\r\n-5,"-y"\r\nlast,'.encode()
+    wanted = 'a,b\r\n"\'=x ""1"",\n2",é\r\n-5,\'-y\r\nlast,\r\n'.encode()
+    for size in range(1, len(whole) + 1):
+        harmless, out = Harmless(), b""
+        for at in range(0, len(whole), size):
+            out += harmless.take(whole[at : at + size], False)
+        assert out + harmless.take(b"", True) == wanted, size
 
 
 def file_of(tmp_path: Path, kind: str, made: Path) -> Path:
