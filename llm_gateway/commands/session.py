@@ -16,12 +16,33 @@ from .opening import recorder
 from .output import json_option, local_time, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from llm_gateway.providers.base import Provider
     from llm_gateway.providers.stored import StoredSession
 
 __all__ = ["register"]
 
-session_argument = click.argument("session", metavar="SESSION")
+
+def _known_sessions(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names, and ids of sessions without one; none where they cannot be read."""
+    from click.shell_completion import CompletionItem
+
+    from llm_gateway.store import session_names
+
+    try:
+        with recorder() as conn:
+            rows = [] if conn is None else session_names.listed(conn, limit=200)
+    except Exception:  # a shell that completes shows no error
+        return []
+    words = [(row["name"] or row["session_id"], row["title"]) for row in rows]
+    fitting = [(word, title) for word, title in words if word.startswith(incomplete)]
+    return [CompletionItem(word, help=title) for word, title in fitting]
+
+
+session_argument = click.argument("session", metavar="SESSION", shell_complete=_known_sessions)
 provider_option = click.option("--provider", help="Whose, where a name or an id is not enough.")
 
 
@@ -130,7 +151,7 @@ def delete(session: str, provider: str | None, yes: bool) -> None:
 
     with _opened() as conn:
         found = _find(conn, session, provider)
-        title = chosen(found["provider"])[0].title
+        title = _title(found["provider"])
         if not yes:
             stays = f" ({title} keeps its own)" if found["session_id"] else ""
             click.confirm(f"Forget {_called(found)} of {title}{stays}?", abort=True, err=True)
@@ -245,6 +266,13 @@ def _requests(conn: sqlite3.Connection, found: dict[str, Any]) -> list[dict[str,
     )
     names = ("id", "at", "status", "prompt")
     return [dict(zip(names, (*row[:3], title_of(row[3] or "")), strict=True)) for row in rows]
+
+
+def _title(provider: str) -> str:
+    from llm_gateway.providers import all_providers
+
+    known = all_providers().get(provider)
+    return known.title if known is not None else provider  # its plugin may be gone
 
 
 def _called(found: dict[str, Any]) -> str:

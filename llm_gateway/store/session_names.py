@@ -151,6 +151,8 @@ def named(conn: sqlite3.Connection, provider: str, word: str) -> Mark:
 
 def active(conn: sqlite3.Connection, provider: str) -> Mark | None:
     """The session that the provider's prompts continue."""
+    if not conn.execute("SELECT 1 FROM active_sessions WHERE provider = ?", (provider,)).fetchone():
+        return None  # most prompts; the rest looks at every session
     rows = _select(conn, "provider = :provider AND active LIMIT 1", provider=provider)
     if not rows:
         return None

@@ -165,6 +165,20 @@ def test_the_commands_before_anything_was_recorded() -> None:
     assert code == 0 and json.loads(told)["requests"] == []
 
 
+def test_a_shell_completes_names_and_ids(llm: Llm, claude: FakeCli) -> None:
+    """Those that begin so."""
+    run("session", "create", "review", "--provider", "claude")
+    ran = llm.run(
+        str(Path(llm.program()[0]).with_name("llm-gateway")),
+        env={
+            "_LLM_GATEWAY_COMPLETE": "bash_complete",
+            "COMP_WORDS": "llm-gateway session use r",
+            "COMP_CWORD": "3",
+        },
+    )
+    assert ran.answer == "plain,review\n"
+
+
 def test_what_is_shown_steers_no_terminal(llm: Llm, claude: FakeCli) -> None:
     """The title is the prompt's first words; with -n nothing of it is kept."""
     llm(*ASK, "\x1b]0;owned\x07hello \x1b[2J there").ok()
