@@ -219,13 +219,17 @@ class _Asking:
 
     def worked(self) -> Reply:
         """The answer of a job whose rows are there."""
-        execution = self._execution(None)
+        refused = self._execution(None)
         try:
             plan = self._prepare(lock=True)
             self._check()
         except GatewayError as error:
-            execution.finish(None, error)
+            refused.finish(None, error)
             raise
+        except Exception as error:
+            failed = CliError(f"The gateway itself failed: {error!r}")
+            refused.finish(None, failed)
+            raise failed from error
         execution = self._execution(None)
         self._wait_for_place(execution)
         return execution.reply(plan)
