@@ -50,10 +50,12 @@ class Place:
             "FLOOR_CLI": str(self.claude),
         }
 
-    def llm(self, *args: str, plugins: str = PLUGIN, stdout: int = subprocess.DEVNULL) -> float:
+    def llm(
+        self, *args: str, plugins: str = PLUGIN, stdout: int = subprocess.DEVNULL, **env: str
+    ) -> float:
         """Run llm to its end; milliseconds."""
         argv = [str(Path(sys.executable).with_name("llm")), *args]
-        return timed(argv, self.env(plugins), self.work, stdout)
+        return timed(argv, {**self.env(plugins), **env}, self.work, stdout)
 
     def worker(self, *args: str, **env: str) -> str:
         """What a worker of the benchmarks prints (``workers.py``)."""
