@@ -22,7 +22,7 @@ from llm_gateway.providers import provider_named
 from llm_gateway.request import Options, Request
 from llm_gateway.store import breakers
 from llm_gateway.store.recorder import open_recorder
-from tests.fakes.claude import answer, ended, init, message, retry, says, tool
+from tests.fakes.claude import answer, ended, init, line, message, retry, says, tool
 from tests.fakes.cli import FakeCli
 from tests.harness import Llm, Recorder
 
@@ -86,9 +86,9 @@ def test_a_failure_that_passes_is_tried_again(
     claude.in_turn(busy(), good("late"))
     ran = llm("-m", "gateway-claude", "x", env={"LLM_GATEWAY_RETRIES": "1"})
     assert ran.answer == "late\n"
-    (line,) = ran.err.splitlines()
+    (told,) = ran.err.splitlines()
     assert re.fullmatch(
-        r"trying again in [01]\.\d s \(attempt 2 of 2\): Overloaded; try again later", line
+        r"trying again in [01]\.\d s \(attempt 2 of 2\): Overloaded; try again later", told
     )
     first, second = claude.calls
     assert first.prompt == second.prompt == "x"
@@ -191,32 +191,34 @@ def test_a_provider_that_keeps_failing_is_left_alone(
     """After five attempts in a row nothing is spawned; the others that are there are named."""
     FakeCli(claude.folder, "codex")
     claude.in_turn(busy())
-    again = {"retries": 4, "retry_wait": 30}
-    first, *rest = llm.asks(
-        ("gateway-claude", "1", again), ("gateway-claude", "2", {}),
-        ("gateway-claude", "3", {"ignore_breaker": True}),
-    )  # fmt: skip
-    assert first.category == "overloaded" and len(claude.calls) == 6
-    assert [outcome.category for outcome in rest] == ["breaker_open", "overloaded"]
+    *failed, refused, ignored = llm.asks(
+        *(("gateway-claude", str(n), {}) for n in range(1, 7)),
+        ("gateway-claude", "7", {"ignore_breaker": True}),
+    )
+    assert [outcome.category for outcome in failed] == ["overloaded"] * 5
+    assert (refused.category, ignored.category) == ("breaker_open", "overloaded")
+    assert [call.prompt for call in claude.calls] == ["1", "2", "3", "4", "5", "7"]
     assert re.fullmatch(
         r"claude is left alone after 5 failed attempts \(Overloaded; try again later\); it will be "
         r"tried again at \d\d:\d\d:\d\d \(in \d+ s\)\. Meanwhile there is -m gateway-codex\. "
         r"Ask anyway with -o ignore_breaker 1\.",
-        rest[0].error or "",
+        refused.error or "",
     )
     rows = recorder.query(
         "select prompt, circuit_breaker_state, requests.status"
         " from requests join gateway_metadata on request_id = id order by id"
     )
-    assert [tuple(row) for row in rows] == [
-        ("1", "closed", "failed"), ("2", "open", "failed"), ("3", "open", "failed")
-    ]  # fmt: skip
+    assert [tuple(row) for row in rows[4:]] == [
+        ("5", "closed", "failed"),
+        ("6", "open", "failed"),
+        ("7", "open", "failed"),
+    ]
     told = json.loads(llm("gateway", "status", "--json").answer)
     (found,) = [row for row in told if row["provider"] == "claude"]
     assert (found["state"], found["last_error"]) == ("open", "Overloaded; try again later")
     llm("gateway", "status", "--reset", "claude").ok()
     claude.in_turn(good())
-    assert llm("-m", "gateway-claude", "4").answer == "ok\n"
+    assert llm("-m", "gateway-claude", "8").answer == "ok\n"
 
 
 def test_a_stated_reset_leaves_it_alone_until_then(claude: FakeCli) -> None:
@@ -229,6 +231,21 @@ def test_a_stated_reset_leaves_it_alone_until_then(claude: FakeCli) -> None:
     refused = Asked()
     assert refused.category == "breaker_open" and len(claude.calls) == 1
     assert LIMIT in str(refused.error)
+
+
+def test_a_retry_after_leaves_it_alone_until_then(claude: FakeCli) -> None:
+    """Where the CLI would wait for longer than the prompt may, and where an event states a time."""
+    claude.in_turn({"steps": [init(), retry(120), {"hang": True}]})
+    assert Asked().category == "rate_limited"
+    found = state()
+    assert found.until is not None and found.since is not None
+    assert found.state == "open" and 115 < found.until - found.since < 125
+    until = int(time.time()) + 5000
+    info = {"status": "rejected", "resetsAt": until, "rateLimitType": "five_hour"}
+    limited = line(type="rate_limit_event", rate_limit_info=info)
+    claude.in_turn({"steps": [init(), limited, ended("You've hit your limit", is_error=True)]})
+    assert Asked("another", ignore_breaker=True).category == "rate_limited"
+    assert state().until == until
 
 
 def test_the_vendors_first_word_closes_it(claude: FakeCli, tmp_path: Path) -> None:
