@@ -98,6 +98,9 @@ def _clis(wanted: list[Provider], probe: bool) -> Iterator[Finding]:
 def _version(provider: Provider, row: Installed) -> Finding:
     if not row.installed:
         missing = f"{provider.title} is not installed"
+        if row.misnamed:
+            remedy = "name the executable there, or unset it; see: llm gateway settings"
+            return Finding("clis", row.provider, BROKEN, str(row.problem), remedy)
         return Finding("clis", row.provider, NOTE, missing, provider.install)
     if row.problem:
         failed = f"{row.path}: asked for its version, {row.problem}"

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from .cli_call import call, executable
+from .errors import InvalidInput
 from .providers.base import Provider
 from .providers.catalogue import Listing
 
@@ -35,7 +36,10 @@ def _ask(provider: Provider) -> Answer:
     problem = None
     if not provider.catalogue.listings:
         return Answer()
-    program = executable(provider)
+    try:
+        program = executable(provider)
+    except InvalidInput as error:
+        return Answer(problem=str(error))
     if program is None:
         return Answer(problem=f"not installed, so it lists nothing; {provider.install}")
     for args in provider.catalogue.listings:

@@ -161,7 +161,10 @@ def pass_env() -> tuple[str, ...]:
 
 def cli_override(provider: str) -> str | None:
     """The executable that the user chose for this provider."""
-    return os.path.expanduser(said("LLM_GATEWAY_<PROVIDER>_CLI", provider)) or None
+    held = effective(setting("LLM_GATEWAY_<PROVIDER>_CLI").of(provider))
+    if held.problem:
+        raise InvalidInput(f"{held.problem}.")
+    return os.path.expanduser(held.value) or None
 
 
 def dedup_window() -> float:
@@ -447,6 +450,7 @@ SETTINGS: tuple[Setting, ...] = (
         PATH,
         "",
         "path of the vendor's executable, e.g. LLM_GATEWAY_CLAUDE_CLI",
+        strict=True,
     ),
     Setting(
         "LLM_GATEWAY_MODEL_ALIASES",

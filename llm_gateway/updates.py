@@ -52,7 +52,11 @@ OWN = ("npm", "native", "unknown")
 
 @dataclass(frozen=True)
 class Installed:
-    """What ``versions`` tells of one CLI; ``said`` is the line in which it told its version."""
+    """What ``versions`` tells of one CLI.
+
+    ``said`` is the line in which it told its version; ``misnamed``: a setting names another
+    program, which cannot be run.
+    """
 
     provider: str
     installed: bool
@@ -61,6 +65,7 @@ class Installed:
     how: str | None = None
     said: str | None = None
     problem: str | None = None
+    misnamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,16 @@ def versions(providers: Iterable[Provider], seconds: float = SECONDS) -> list[In
 
 
 def _version(provider: Provider, seconds: float) -> Installed:
-    found = executable(provider)
+    try:
+        found, named = executable(provider), settings.cli_override(provider.name)
+    except InvalidInput as error:
+        return Installed(provider.name, False, problem=str(error).rstrip("."), misnamed=True)
     if found is None:
         missing = f"not installed; install it with: {provider.install}"
-        return Installed(provider.name, False, problem=missing)
+        if named:
+            variable = settings.setting("LLM_GATEWAY_<PROVIDER>_CLI").of(provider.name).name
+            missing = f"{variable}={named} cannot be run"
+        return Installed(provider.name, False, problem=missing, misnamed=bool(named))
     said = call(provider, provider.upkeep.version, seconds, program=found)
     line = _first_line(said)
     number = re.search(r"\d+(?:\.\d+)+[-+.\w]*", line)

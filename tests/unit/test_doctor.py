@@ -171,6 +171,15 @@ def test_a_key_that_replaces_a_login(
     assert "sk-" not in str(findings)
 
 
+@pytest.mark.parametrize("named", ["/no/such/grok", "~no_such_user_/grok"])
+def test_an_executable_that_cannot_be_run(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    """Whoever named it meant it, so that is no CLI that happens to be missing."""
+    monkeypatch.setenv("LLM_GATEWAY_GROK_CLI", named)
+    found = states(examine([provider_named("grok")]))
+    assert found["clis", "grok"].state == BROKEN
+    assert f"LLM_GATEWAY_GROK_CLI={named}" in found["clis", "grok"].text
+
+
 def test_the_original_beside_us(monkeypatch: pytest.MonkeyPatch) -> None:
     """It brings the same import package."""
     monkeypatch.setattr(doctor, "_installed", lambda name: "1.15.2")
