@@ -58,6 +58,8 @@ def test_a_request_counts_when_it_ends_and_once(
     """By the model that answered; a running one does not count, a second end changes nothing."""
     run(recorder, "1", reply=REPLY, retry_count=2)
     recorder.finish("R1", "J1", "failed", error_category="auth")
+    conn.execute("update request_rows set status = 'failed'")  # not even by somebody else's hand
+    conn.execute("update request_rows set status = 'completed'")
     recorder.begin(
         Request(id="R2", provider="claude", prompt="?"), "J2", model=None, access="read", cwd="/w"
     )
