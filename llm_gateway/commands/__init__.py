@@ -41,29 +41,29 @@ class Entry(NamedTuple):
 
 
 COMMANDS: dict[str, Entry] = {
-    "approvals": Entry("approvals", "List what was approved and denied, newest first."),
-    "approval": Entry("approvals", "Show one approval, or what would become of a prompt."),
+    "submit": Entry("submit", "Begin a job that goes on without this terminal, and print its id."),
     "jobs": Entry("jobs", "List jobs, newest first, finished ones included."),
     "job": Entry("job", "Look at one job, wait for it, take its answer, cancel it."),
-    "submit": Entry("submit", "Begin a job that goes on without this terminal, and print its id."),
-    "browse": Entry("browse", "Open the flight recorder in Datasette."),
-    "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
-    "models": Entry("models", "List the models of PROVIDER, or of all, and how they are known."),
-    "doctor": Entry(
-        "doctor", "Look at everything that a prompt needs; say what is broken and what mends it."
-    ),
-    "versions": Entry(
-        "clis", "Tell which CLIs are installed: version, path, and how they got there."
-    ),
-    "upgrade": Entry("clis", "Print what would upgrade PROVIDER's CLI to TARGET, or do it."),
-    "stats": Entry("stats", "Add up requests: successes, durations, tokens, cost, what was saved."),
-    "prune": Entry("prune", "Take old rows out of the flight recorder and give their room back."),
     "sessions": Entry(
         "sessions", "List sessions, the last used first; * marks the active one of a provider."
     ),
     "session": Entry("session", "Name a session, continue it by default, forget it."),
-    "settings": Entry("settings", "List every setting, its value and where that is from."),
+    "approvals": Entry("approvals", "List what was approved and denied, newest first."),
+    "approval": Entry("approvals", "Show one approval, or what would become of a prompt."),
     "status": Entry("status", "Say for each provider whether it is asked, or left alone."),
+    "models": Entry("models", "List the models of PROVIDER, or of all, and how they are known."),
+    "versions": Entry(
+        "clis", "Tell which CLIs are installed: version, path, and how they got there."
+    ),
+    "upgrade": Entry("clis", "Print what would upgrade PROVIDER's CLI to TARGET, or do it."),
+    "doctor": Entry(
+        "doctor", "Look at everything that a prompt needs; say what is broken and what mends it."
+    ),
+    "settings": Entry("settings", "List every setting, its value and where that is from."),
+    "stats": Entry("stats", "Add up requests: successes, durations, tokens, cost, what was saved."),
+    "browse": Entry("browse", "Open the flight recorder in Datasette."),
+    "prune": Entry("prune", "Take old rows out of the flight recorder and give their room back."),
+    "import": Entry("recorder", "Take over the rows of an original llm-cli-gateway FILE."),
 }
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from llm_gateway import proctree
-from llm_gateway.store import operations
 from llm_gateway.store.connection import write
 from llm_gateway.store.jobs import get
 from llm_gateway.store.orphans import end_tree, reap
@@ -81,6 +80,8 @@ def was_logged(conn: sqlite3.Connection, job_id: str) -> None:
 
 def end(conn: sqlite3.Connection, job_id: str) -> None:
     """End a job whose owner does not act: its processes, its worker, and its row."""
+    from llm_gateway.store import operations
+
     row = get(conn, job_id)
     owner = of_row(row)
     if row["kind"] != "foreground" and owner is not None and lives(owner) and owner.pid_start:

@@ -7,7 +7,6 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from llm_gateway.events import Done, Event, Reply
-from llm_gateway.store import operations
 from llm_gateway.store.codec import decode
 from llm_gateway.store.connection import write
 from llm_gateway.store.orphans import reap
@@ -165,6 +164,8 @@ def others_wait(conn: sqlite3.Connection, job_id: str, request_id: str) -> bool:
 
 def request_cancel(conn: sqlite3.Connection, job_id: str) -> bool:
     """Ask the owner to end the job; False where it had ended already."""
+    from llm_gateway.store import operations
+
     with write(conn, _PATIENCE):
         operations.cancel(conn, job_id)
     state = state_of(conn, job_id)
@@ -173,6 +174,8 @@ def request_cancel(conn: sqlite3.Connection, job_id: str) -> bool:
 
 def delivered(conn: sqlite3.Connection, job_id: str) -> None:
     """Somebody has the whole answer."""
+    from llm_gateway.store import operations
+
     with write(conn, _PATIENCE):
         operations.delivered(conn, job_id)
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_gateway import proctree
-from llm_gateway.store import operations, owner
+from llm_gateway.store import owner
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import now
 
@@ -42,6 +42,10 @@ def _close_left(conn: sqlite3.Connection) -> None:
         "SELECT r.id, r.asker FROM request_rows r JOIN job_rows j ON j.id = r.job_id"
         " WHERE r.status IN ('queued', 'running') AND j.status NOT IN ('queued', 'running')"
     ).fetchall()
+    if not left:
+        return
+    from llm_gateway.store import operations
+
     for request_id, asker in left:
         who = owner.of_text(asker)
         if who is None or owner.lives(who) is False:
@@ -60,6 +64,8 @@ def is_gone(row: Mapping[str, Any]) -> bool:
 
 def _orphaned(conn: sqlite3.Connection, row: Mapping[str, Any]) -> bool:
     """Say so, where it is still what was seen; the tree is ended by whoever said it."""
+    from llm_gateway.store import operations
+
     ended = {
         "status": "orphaned",
         "finished_at": now(),
