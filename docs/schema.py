@@ -235,7 +235,7 @@ TABLES: dict[str, tuple[str, dict[str, str]]] = {
             "probe_job_id": "whose attempt tries it",
             "probe_until": "",
             "last_error": "",
-            "probe_owner": "JSON: that attempt's process",
+            "probe_owner": "that attempt's process and lease",
         },
     ),
     "breaker_changes": (

@@ -24,7 +24,7 @@ _COLUMNS = (
     ("bodies", "response_raw TEXT"),
     ("job_rows", "logged_at TEXT"),  # its answer was written to llm's own logs
     ("job_rows", "reusable INTEGER NOT NULL DEFAULT 0"),  # made from nothing but the workspace
-    ("breakers", "probe_owner TEXT"),  # JSON: the probe's process and its lease, monotonic
+    ("breakers", "probe_owner TEXT"),  # the probe's process and lease, in the machine's own seconds
     ("approvals", "prompt_sha256 TEXT"),
     ("approvals", "details_json TEXT"),  # what else the audit trail has of it
 )

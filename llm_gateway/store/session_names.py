@@ -163,7 +163,15 @@ def active(conn: sqlite3.Connection, provider: str) -> Mark | None:
 
 
 def bind(conn: sqlite3.Connection, provider: str, name: str, session_id: str, at: str) -> None:
-    """A name's session has begun, or another one took its place; a session has one name."""
+    """A name's session has begun, or another one took its place; a session has one name.
+
+    An active session that loses its place, as a failed attempt's does, hands that on as well.
+    """
+    conn.execute(
+        "UPDATE active_sessions SET session_id = ? WHERE provider = ? AND session_id ="
+        " (SELECT session_id FROM session_names WHERE provider = ? AND name = ?)",
+        (session_id, provider, provider, name),
+    )
     conn.execute(
         "DELETE FROM session_names WHERE provider = ? AND session_id = ? AND name != ?",
         (provider, session_id, name),

@@ -66,6 +66,7 @@ def test_a_reserved_name_gets_its_session_and_stays_active(conn: sqlite3.Connect
     assert (row["session_id"], row["name"], row["active"]) == (A, "work", True)
     seen(conn, B, name="work")  # begun again under the same name
     assert session_names.named(conn, "claude", "work").session_id == B
+    assert session_names.active(conn, "claude") == Mark("claude", B, "work", active=True)
 
 
 def test_a_name_is_given_once(conn: sqlite3.Connection) -> None:
