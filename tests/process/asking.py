@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.harness import Llm
 
-__all__ = ["asked", "at_once", "submit"]
+__all__ = ["CODE", "asked", "at_once", "submit"]
 
 CODE = """
 import json, os, sys, threading, time
@@ -82,6 +82,6 @@ def at_once(llm: Llm, *requests: Any, **how: Any) -> list[Any]:
     return found
 
 
-def submit(llm: Llm, **request: Any) -> Any:
+def submit(llm: Llm, env: dict[str, str] | None = None, **request: Any) -> Any:
     """Have a worker answer a request; job and outcome, or what was wrong."""
-    return asked(llm, {"submit": request})[0]
+    return asked(llm, {"submit": request}, env=env)[0]
