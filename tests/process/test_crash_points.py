@@ -63,12 +63,6 @@ SCENARIO = [
     tool("Read", {"file_path": "a"}, "b"),
     answer("ok"),
 ]
-    init(),
-    says("half"),
-    {"sleep": 0.3},
-    tool("Read", {"file_path": "a"}, "b"),
-    answer("ok"),
-]
 
 
 @pytest.fixture
