@@ -203,6 +203,9 @@ def _settings() -> Iterator[Finding]:
         return
     for problem in settings.problems():
         yield Finding("settings", "values", WARNING, problem, "see: llm gateway settings")
+    for name in settings.unread():
+        text = f"{name} is set, and nothing reads it"
+        yield Finding("settings", "values", NOTE, text, "see: llm gateway settings")
     from .providers import all_providers
 
     for setting, held in settings.every(all_providers()):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import settings
 from .doctor import BROKEN, NOTE, OK, WARNING, Finding
+from .store.connection import is_corrupt
 from .store.location import kind_of
 from .store.migrations import VERSION, version_of
 from .store.text import iso
@@ -86,7 +87,8 @@ def _file(path: Path, kind: str) -> Iterator[Finding]:
             yield from _database(conn, path)
     except sqlite3.Error as error:
         text = f"{path} cannot be read: {error}"
-        yield Finding(AREA, "file", BROKEN, text, _other_file(path))
+        remedy = _other_file(path) if is_corrupt(error) else f"see who uses it: fuser {path}"
+        yield Finding(AREA, "file", BROKEN, text, remedy)
 
 
 def _other_file(path: Path) -> str:

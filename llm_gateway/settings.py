@@ -56,10 +56,13 @@ __all__ = [
     "said",
     "session_ttl",
     "setting",
+    "unread",
 ]
 
 PROVIDER = "<PROVIDER>"
 _PREFIX = "LLM_GATEWAY_"
+# What a run tells the commands that its agent may run; nobody sets these by hand.
+_OF_A_RUN = frozenset(f"{_PREFIX}{word}" for word in ("ACCESS_CAP", "ANCESTORS", "DEPTH", "RUN"))
 _OFF = ("", "none")
 
 
@@ -250,6 +253,13 @@ def problems() -> list[str]:
         return []
     held = [effective(s, file) for s in SETTINGS if PROVIDER not in s.name and not s.strict]
     return [*(e.problem for e in held if e.problem), *_unknown_keys(file)]
+
+
+def unread() -> list[str]:
+    """Variables that look like settings of ours and are none: a slip of the pen, most likely."""
+    names = (n for n in os.environ if n.startswith(_PREFIX) and n not in _OF_A_RUN)
+    keys = {name: name.removeprefix(_PREFIX).lower() for name in names}
+    return sorted(n for n, key in keys.items() if not any(_is_key_of(key, s) for s in SETTINGS))
 
 
 def check() -> None:

@@ -31,7 +31,7 @@ VENDOR = Path(__file__).parent / "vendor"
 CLEARED = (
     *("LLM_", "ANTHROPIC_", "CLAUDE", "OPENAI_", "CODEX_", "GEMINI_", "GOOGLE_", "XAI_", "GROK_"),
     *("AWS_", "AZURE_", "XDG_", "IS_SANDBOX", "PYTHONPATH", "PYTHONSTARTUP", "SSH_AUTH_SOCK"),
-    *("DISABLE_", "MAX_THINKING_TOKENS", "NO_COLOR", "FORCE_COLOR"),
+    *("SESSION_TTL", "APPROVAL_", "DISABLE_", "MAX_THINKING_TOKENS", "NO_COLOR", "FORCE_COLOR"),
 )
 
 

@@ -39,7 +39,9 @@ def settings(as_json: bool) -> None:
     table = [(row["name"], row["value"] or "", row["source"]) for row in rows]
     print_table(("setting", "value", "source"), table)
     problems = [row["problem"] for row in rows if row["problem"]]
-    for problem in dict.fromkeys([*problems, *ours.problems()]):
+    problems += ours.problems()
+    problems += [f"{name} is set, and nothing reads it" for name in ours.unread()]
+    for problem in dict.fromkeys(problems):
         say(problem)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from llm_gateway import settings
 from llm_gateway.errors import InvalidInput
+from tests.guards import MARK
 
 PACKAGE = Path(settings.__file__).parent
 
@@ -161,6 +162,13 @@ def test_each_has_its_value_and_its_source(monkeypatch: pytest.MonkeyPatch, tmp_
     assert held["LLM_GATEWAY_MY_CLI_CLI"] == ("/a", "environment", None)
     assert held["LLM_GATEWAY_RETRY_WAIT"][:2] == ("60", "default")
     assert "LLM_GATEWAY_<PROVIDER>_CLI" not in held
+
+
+def test_a_slip_of_the_pen_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings, one provider's own and what a run sets are none."""
+    for name in ("RETRYWAIT", "RETRY_WAIT", "MY_CLI_CLI", "ACCESS_CAP", "DEPTH"):
+        monkeypatch.setenv(f"LLM_GATEWAY_{name}", "1")
+    assert set(settings.unread()) - {MARK} == {"LLM_GATEWAY_RETRYWAIT"}
 
 
 def test_every_setting_is_read_somewhere() -> None:
