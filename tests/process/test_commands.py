@@ -105,8 +105,10 @@ def test_every_error_category_has_its_exit_code() -> None:
 def test_the_program_does_not_load_llm(llm: Llm) -> None:
     """Which costs half a second; nor does a list of commands load a command."""
     for args in (["--help"], ["jobs", "--json"]):
-        ran = llm.python(LOADED, *args).ok()
-        assert ran.err == ""
+        assert llm.python(LOADED, *args).ok().err == ""
+    assert llm.asks(("gateway-demo", "hello", {}))[0].answer
+    for act in ("show", "tail", "result", "wait"):
+        assert llm.python(LOADED, "job", act, "@last").ok().err == ""
 
 
 def test_both_programs_are_the_same_commands(llm: Llm) -> None:

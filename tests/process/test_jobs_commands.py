@@ -185,7 +185,7 @@ def _shown(job_id: str) -> dict[str, Any] | None:
 
 def test_text_arrives_while_the_job_runs(llm: Llm) -> None:
     """tail -f prints a piece before the next one is there, and the whole in the end."""
-    asker = llm.start("-m", "gateway-demo", "demo: words 12\ndemo: slow 0.2")
+    asker = llm.start("-m", "gateway-demo", "demo: words 12\ndemo: slow 0.5")
     job_id = until(lambda: [j for j in listed() if j["status"] == "running"])[0]["id"]
     follower = llm.popen(PROGRAM, "job", "tail", "-f", job_id, stderr=subprocess.DEVNULL)
     assert follower.stdout is not None

@@ -74,12 +74,13 @@ def test_a_submitted_job_is_logged_once_when_it_is_fetched(llm: Llm, recorder: R
 
 
 def test_submit_returns_while_the_job_goes_on() -> None:
-    """Its answer is there later."""
-    job_id = submit(*DEMO, "demo: slow 1\ndemo: words 5")
+    """Until it is canceled, here."""
+    job_id = submit(*DEMO, "demo: hang")
     early = typed("gateway", "job", "result", job_id)
     assert (early.exit_code, early.stdout) == (exits.LATER, "")
-    assert typed("gateway", "job", "wait", job_id).exit_code == 0
-    assert typed("gateway", "job", "result", job_id).stdout.split()[-1] == "word5"
+    assert typed("gateway", "job", "cancel", job_id).exit_code == 0
+    assert typed("gateway", "job", "wait", job_id).exit_code == exits.INTERRUPTED
+    assert said("logs", "--json") == []
 
 
 WRONG = [
@@ -153,10 +154,10 @@ def _without_own(call: Call) -> list[str]:
 
 def test_the_same_prompt_again_has_the_same_job() -> None:
     """stderr says so; the job is the one that runs."""
-    first = submit(*DEMO, "demo: slow 1\ndemo: words 3")
-    ran = typed("gateway", "submit", *DEMO, "demo: slow 1\ndemo: words 3")
+    first = submit(*DEMO, "demo: hang")
+    ran = typed("gateway", "submit", *DEMO, "demo: hang")
     assert ran.stdout.split() == [first] and f"joined job {first}" in ran.stderr
-    assert typed("gateway", "job", "wait", first).exit_code == 0
+    assert typed("gateway", "job", "cancel", first).exit_code == 0
 
 
 def test_a_fetch_that_cannot_log_is_made_good_by_the_next(tmp_path: Path) -> None:
