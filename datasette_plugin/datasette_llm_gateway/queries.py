@@ -19,16 +19,39 @@ FOUND = (  # the newest that have the words, so that a common word costs no more
 )
 
 
-def requests(where: str, before: bool = False, after: bool = False) -> str:
+# What only few requests have much of is found by its own index, and then put in order.
+MANY = 3000
+RARE = {
+    "min_cost": ("cost_usd", "request_rows_cost"),
+    "min_ms": ("duration_ms", "request_rows_duration"),
+}
+
+
+def how_many(parameter: str) -> str:
+    """How many requests have so much, counted as far as it matters."""
+    column = RARE[parameter][0]
+    return (
+        f"SELECT count(*) FROM (SELECT 1 FROM request_rows WHERE {column} >= :{parameter}"
+        f" LIMIT {MANY})"
+    )
+
+
+def requests(where: str, before: bool = False, after: bool = False, index: str = "") -> str:
     """A page of requests, newest first; ``after`` gives the page before it, oldest first."""
+    for column, rare in RARE.values():
+        if index != rare:  # an index that finds many is slower than the order of time
+            where = where.replace(f"r.{column} >=", f"+r.{column} >=")
     order = "ASC" if after else "DESC"
+    by = f" INDEXED BY {index}" if index else ""
+    if index:  # alone: SQLite would jump through it to the times instead
+        where = where.replace("r.datetime_utc ", "+r.datetime_utc ")
     key = ""
     if before:
         key = " AND (r.datetime_utc, r.id) < (:at, :id)"
     elif after:
         key = " AND (r.datetime_utc, r.id) > (:at, :id)"
     return (
-        f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE {where}{key}"
+        f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r{by} WHERE {where}{key}"
         f" ORDER BY r.datetime_utc {order}, r.id {order} LIMIT :limit"
     )
 

@@ -56,11 +56,15 @@ async def _page_of(page: Page, filters: Filters) -> tuple[list[Any], str, str]:
     before, after = _key(page.args.get("before")), _key(page.args.get("after"))
     if after:
         before = None
-    at = before or after
-    if at:
-        parameters.update(at=at[0], id=at[1])
+    if before:
+        parameters.update(at=before[0], id=before[1])
+        parameters["until"] = min(parameters["until"], before[0] + "~")
+    elif after:
+        parameters.update(at=after[0], id=after[1])
+        parameters["since"] = max(parameters["since"], after[0])
     parameters["limit"] = PAGE_SIZE + 1
-    found = await page.rows(queries.requests(where, bool(before), bool(after)), parameters)
+    index = await _rare(page, parameters)
+    found = await page.rows(queries.requests(where, bool(before), bool(after), index), parameters)
     more, rows = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
     if after:
         rows.reverse()
@@ -69,6 +73,16 @@ async def _page_of(page: Page, filters: Filters) -> tuple[list[Any], str, str]:
     newer = more if after else bool(before)
     older = True if after else more
     return rows, _key_of(rows[0]) if newer else "", _key_of(rows[-1]) if older else ""
+
+
+async def _rare(page: Page, parameters: dict[str, Any]) -> str:
+    """The index of a filter that few requests pass; empty for the usual order."""
+    for name, (_, index) in queries.RARE.items():
+        if name in parameters:
+            found = await page.row(queries.how_many(name), {name: parameters[name]})
+            if found[0] < queries.MANY:
+                return index
+    return ""
 
 
 def _key_of(row: Any) -> str:
