@@ -19,11 +19,23 @@ def check(request: Request, provider: Provider, access: Access) -> str:
     """
     settings.check()
     nesting.check_depth()
+    _check_words(request)
     _check_directories(request)
     _check_prompt(request, provider)
     _check_attachments(request)
     provider.check(request, access)
     return _executable(provider)
+
+
+def _check_words(request: Request) -> None:
+    """Refuse a value that a CLI would take for a flag of its own (T-09)."""
+    o = request.options
+    said = {"model": o.model, "effort": o.effort, **o.native}
+    named = [(name, value) for name, value in said.items() if value is not None]
+    named += [("add_dirs", folder) for folder in o.add_dirs or ()]
+    for name, value in named:
+        if value.startswith("-") or "\0" in value or "\n" in value:
+            raise InvalidInput(f"{name} {value!r} would be a flag of the CLI, or breaks its line.")
 
 
 def _check_directories(request: Request) -> None:

@@ -45,7 +45,8 @@ class Asked:
     """What is judged.
 
     :param bypass: the CLI is to do everything the user may do. :param full_auto: it is to change
-        files without asking. :param text: every word of the asker: prompt and system prompt.
+        files without asking. :param text: every word of the asker: the system prompt, the prompt
+        as it was written and as it is sent.
     """
 
     text: str = ""
@@ -253,7 +254,7 @@ def asked_for(
     """
     levels = {access, *words}
     return Asked(
-        text="\n\n".join(filter(None, (request.system, request.asked or request.prompt))),
+        text="\n\n".join(filter(None, (request.system, request.asked, request.prompt))),
         bypass=Access.FULL in levels,
         full_auto=Access.EDIT in levels,
         servers=tuple(servers),

@@ -48,6 +48,7 @@ from .base import (
     quoted_prompt,
     tool_base,
 )
+from .claude_rules import check_rules
 from .claude_upkeep import CATALOGUE, UPKEEP
 from .features import mentions_variable
 from .instructions import workspace_instructions, workspace_root
@@ -159,6 +160,10 @@ class Claude(Provider):
             "VERTEX_*": ("CLAUDE_CODE_USE_VERTEX",),
         },
     )
+
+    def check(self, request: Request, access: Access) -> None:
+        super().check(request, access)
+        check_rules(request.options, access)
 
     def plan(self, request: Request, launch: Launch) -> Invocation:
         o = request.options

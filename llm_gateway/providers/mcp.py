@@ -79,6 +79,8 @@ def _read_file(word: str, options: Options) -> Definitions:
             f"{word} is a file of the workspace, and a server of it would run at every access "
             "level; move it, or trust the workspace with -o trust_workspace 1."
         )
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise InvalidInput(f"The MCP servers of {word} cannot be read: it is no file.")
     try:
         with open(path, "rb") as file:
             text = file.read(LARGEST_FILE).decode()

@@ -1,0 +1,168 @@
+"""Attempts to get more than was asked: flags in values, rules that lead outside, servers, agents.
+
+Each was tried against the code as it was, and each that went through is mended.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llm_gateway.checks import check
+from llm_gateway.errors import GatewayError, InvalidInput, PermissionDenied
+from llm_gateway.options import options_class, options_of
+from llm_gateway.policy.access import refuse_unheld, resolve_access
+from llm_gateway.policy.approval import asked_for
+from llm_gateway.policy.child_env import ACCESS_CAP, FULL_ACCESS_SWITCH, child_environment
+from llm_gateway.providers import all_providers, provider_named
+from llm_gateway.providers.base import Launch, Provider
+from llm_gateway.request import Access, Options, Request, SessionPlan
+
+READ, EDIT, FULL = Access
+PROVIDERS = list(all_providers().values())
+# What opens a CLI, in its own words.
+OPEN = (
+    *("--yolo", "-y", "--dangerously-skip-permissions", "--always-approve"),
+    *("--permission-mode=bypassPermissions", "--approval-mode=yolo", "danger-full-access"),
+    *("--dangerously-bypass-approvals-and-sandbox", "bypassPermissions", "yolo"),
+    *("--mcp-config", "--settings", "--setting-sources"),
+)
+WORDS = ("model", "effort", "add_dirs", "allowed_tools", "disallowed_tools", "sandbox")
+WORDS += ("permission_mode", "approval_mode", "access", "session_id")
+
+
+def options(provider: Provider, said: dict[str, Any], workspace: Path) -> Options:
+    made = options_of(options_class(provider)(**said), provider)
+    return replace(made, cwd=made.cwd or str(workspace))
+
+
+def argv(provider: Provider, o: Options, access: Access, folder: Path) -> tuple[str, ...]:
+    """The command line of a prompt that passes every check."""
+    request = Request("id", provider.name, "hi", o)
+    os.environ[f"LLM_GATEWAY_{provider.name.upper()}_CLI"] = "/bin/true"
+    try:
+        check(request, provider, access)
+    finally:
+        del os.environ[f"LLM_GATEWAY_{provider.name.upper()}_CLI"]
+    env = {"HOME": str(folder), "PATH": "/bin"}
+    launch = Launch(
+        *("/bin/true", env, env, o.cwd or "", access, SessionPlan("new", new_id="id")),
+        *(folder, folder),
+    )
+    return provider.plan(request, launch).argv
+
+
+@pytest.mark.parametrize("access", [READ, EDIT])
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda p: p.name)
+def test_no_value_becomes_a_flag(provider: Provider, access: Access, tmp_path: Path) -> None:
+    """T-09: below full no option's value puts a word on the command line that opens the CLI.
+
+    Directories of these names are there, as a repository may have them.
+    """
+    workspace, tried = tmp_path / "w", 0
+    workspace.mkdir()
+    for word in OPEN:
+        (workspace / word.replace("/", "_")).mkdir()
+    for name in WORDS:
+        for value in OPEN if name in provider.options else ():
+            try:
+                plan = argv(provider, options(provider, {name: value}, workspace), access, tmp_path)
+            except (GatewayError, ValueError):
+                tried += 1
+                continue
+            if name != "session_id":  # that is checked where a session is looked up
+                assert not (value.startswith("-") and value in plan), (name, value)
+                assert value not in plan or name in ("model", "add_dirs"), (name, value)
+    assert tried > len(OPEN)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("Edit(//**)", "Write(//etc/**)", "Edit(~/**)", "Edit(../**)", "Edit(a/../../**)"),
+        *("Read(//**)", "Read(~/.ssh/**)", "Edit({a,../b})", "Edit(//tmp)", "Edit(//**/x)"),
+    ],
+)
+def test_a_rule_for_files_stays_in_the_workspace(rule: str, tmp_path: Path) -> None:
+    """What narrows a tool of the level must not widen where it works."""
+    workspace = tmp_path / "w"
+    workspace.mkdir()
+    o = Options(cwd=str(workspace), allowed_tools=(rule,))
+    with pytest.raises(PermissionDenied, match="leads outside the workspace"):
+        argv(provider_named("claude"), o, EDIT, tmp_path)
+
+
+def test_rules_that_stay(tmp_path: Path) -> None:
+    """Relative ones, and absolute ones of the workspace or of add_dirs."""
+    more = tmp_path / "more"
+    more.mkdir()
+    workspace = tmp_path / "w"
+    workspace.mkdir()
+    rules = ("Edit(src/**)", f"Write(/{workspace}/**)", f"Edit(/{more}/a*)", "Read({a,b}/*.py)")
+    o = Options(cwd=str(workspace), add_dirs=(str(more),), allowed_tools=rules)
+    told = argv(provider_named("claude"), o, EDIT, tmp_path)
+    assert all(rule in told for rule in rules)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("Read(x) Bash(*)", "Read(x),Bash(*)", "Read(x) mcp__user__tool()", "Edit(a)Write(//**)"),
+        *("Read(x)\nBash(*)", "Read) Bash(*", "Read(", "Read(x", "Read(x) ", "(x)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["allowed_tools", "disallowed_tools"])
+def test_a_word_is_one_rule(rule: str, name: str, tmp_path: Path) -> None:
+    """claude would take several rules from one word."""
+    o = Options(**{"cwd": str(tmp_path), name: (rule,)})  # type: ignore[arg-type]
+    with pytest.raises((InvalidInput, PermissionDenied)):
+        argv(provider_named("claude"), o, EDIT, tmp_path)
+
+
+@pytest.mark.parametrize("cap", ["read", "edit", "nonsense", ""])
+def test_an_agent_below_full_names_no_servers(cap: str) -> None:
+    """Their tools would be held by no level; nor may it let the workspace's own code run."""
+    inside = {ACCESS_CAP: cap, FULL_ACCESS_SWITCH: "1"}
+    for said in (Options(mcp_servers=("exa",)), Options(trust_workspace=True)):
+        with pytest.raises(PermissionDenied, match="cannot say"):
+            refuse_unheld(said, inside)
+    refuse_unheld(Options(mcp_servers=()), inside)
+    refuse_unheld(Options(mcp_servers=("exa",), trust_workspace=True), {ACCESS_CAP: "full"})
+    refuse_unheld(Options(mcp_servers=("exa",), trust_workspace=True), {})
+
+
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda p: p.name)
+def test_no_variable_hands_the_switch_on(provider: Provider) -> None:
+    """Below full the operator's switch does not reach the child, by whatever list it is named."""
+    environ = {FULL_ACCESS_SWITCH: "1", ACCESS_CAP: "full"}
+    for access in (READ, EDIT):
+        env, _ = child_environment(
+            environ, provider.variables, access, (FULL_ACCESS_SWITCH, ACCESS_CAP)
+        )
+        assert FULL_ACCESS_SWITCH not in env and env[ACCESS_CAP] == access.value
+
+
+@pytest.mark.parametrize("inherited", [None, READ, EDIT, FULL])
+def test_a_session_hands_on_no_more_than_the_agent_has(inherited: Access | None) -> None:
+    """Continuing somebody's session of full gives edit at most, and read to an agent at read."""
+    assert resolve_access(None, inherited, {FULL_ACCESS_SWITCH: "1"}) is not FULL
+    assert resolve_access(None, inherited, {ACCESS_CAP: "read"}) is READ
+
+
+def test_words_that_the_optimiser_would_bring_together() -> None:
+    """What is sent is judged as well as what was written."""
+    request = Request("id", "claude", "delete it", asked="de lete it")
+    assert asked_for(request, READ, ()).words == ["delete"]
+
+
+@pytest.mark.parametrize("place", ["/proc/self/cwd/.mcp.json", "/dev/stdin", "/dev/zero"])
+def test_places_that_are_no_files(place: str, tmp_path: Path, monkeypatch: Any) -> None:
+    """The workspace by another name, and what would never end."""
+    (tmp_path / ".mcp.json").write_text('{"mcpServers": {"evil": {"command": "evil"}}}')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((PermissionDenied, InvalidInput)):
+        provider_named("claude").servers(Options(cwd=str(tmp_path), mcp_servers=(place,)), {})
