@@ -55,7 +55,8 @@ def register(group: click.Group) -> None:
 def session() -> None:
     """Name a session, continue it by default, forget it.
 
-    SESSION is a name, an id, the beginning of an id, or @last for the one used last.
+    SESSION is a name, an id, six or more characters that one id begins with, or @last for the one
+    used last.
     """
 
 

@@ -165,6 +165,17 @@ def test_the_commands_before_anything_was_recorded() -> None:
     assert code == 0 and json.loads(told)["requests"] == []
 
 
+def test_names_given_at_once_are_all_there(llm: Llm) -> None:
+    """By processes that each make the recorder's file where it is not there yet (T-19)."""
+    program = str(Path(llm.program()[0]).with_name("llm-gateway"))
+    create = (program, "session", "create")
+    started = [llm.popen(*create, f"n{n}", "--provider", "codex") for n in range(6)]
+    started += [llm.popen(*create, "same", "--provider", "grok") for _ in range(2)]
+    codes = [(process.communicate(timeout=100), process.returncode)[1] for process in started]
+    assert codes[:6] == [0] * 6 and sorted(codes[6:]) == [0, exits.USAGE]
+    assert sorted(row["name"] for row in listed()) == [*(f"n{n}" for n in range(6)), "same"]
+
+
 def test_a_shell_completes_names_and_ids(llm: Llm, claude: FakeCli) -> None:
     """Those that begin so."""
     run("session", "create", "review", "--provider", "claude")
