@@ -238,7 +238,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"allowed_tools": ["mcp__files__write"]},
-        "The tool mcp__files__write is wider than access read; ask for it with -o access full.",
+        "The tool mcp__files__write is of no server that mcp_servers names; name its server there, "
+        "or ask for it with -o access full.",
     ),
     ({"effort": "huge"}, "effort 'huge' is not one of low, medium, high, xhigh, max."),
     ({"add_dirs": ["/no/such/place"]}, "The directory /no/such/place (add_dirs) does not exist."),
