@@ -189,6 +189,7 @@ def screen(name: str) -> Callable[[View], Callable[..., Awaitable[Response]]]:
     def wrap(view: View) -> Callable[..., Awaitable[Response]]:
         async def guarded(datasette: Any, request: Any) -> Response:
             page = Page(datasette, request, name, attach(datasette))
+            await _describe(page)
             if not access.may_see(datasette, request.actor):
                 raise Forbidden(_PRIVATE)
             if request.method == "POST" and not (page.may_act and access.is_from_here(request)):
@@ -199,6 +200,14 @@ def screen(name: str) -> Callable[[View], Callable[..., Awaitable[Response]]]:
         return guarded
 
     return wrap
+
+
+async def _describe(page: Page) -> None:
+    """A recorder that appeared after the start gets its descriptions now."""
+    if page.files.recorder and not page.files.described:
+        from . import tables
+
+        await tables.describe(page.datasette)
 
 
 async def _answer(page: Page, view: View) -> Response:

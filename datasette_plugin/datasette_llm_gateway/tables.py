@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from datasette.utils import tilde_encode
+from markupsafe import Markup
+
 from . import compat
 from .page import ROOT
 from .recorder import files
+from .words import visible
 
 __all__ = ["QUERIES", "TABLES", "canned", "describe", "linked", "metadata"]
 
@@ -45,26 +49,24 @@ def linked(
     datasette: Any, database: str, table: str | None, column: str, value: Any, row: Any
 ) -> Any:
     """A cell that leads to the screen of what it names."""
-    from datasette.utils import tilde_encode
-    from markupsafe import Markup
+    found = files(datasette)
+    if database not in found.private or not isinstance(value, str) or not value:
+        return None
+    screen, target = _SCREENS.get(column), value
+    if database == found.llm:
+        screen = "turn" if (table, column) == ("turns", "model") else None
+        target = _id(row)
+    elif (table, column) == ("request_rows", "datetime_utc"):
+        screen, target = "request", _id(row)
+    if not screen or not target:
+        return None
+    address = datasette.urls.path(f"{ROOT}/{screen}/{tilde_encode(target)}")
+    return Markup('<a href="{}">{}</a>').format(address, visible(value))
 
-    if database not in files(datasette).private or not isinstance(value, str) or not value:
-        return None
-    screen = _SCREENS.get(column)
-    if database == files(datasette).llm:
-        screen = "turn" if table == "turns" and column == "model" else None
-        value = row["id"] if screen else value
-    elif table == "request_rows" and column == "datetime_utc":
-        screen, target = "request", row["id"]
-        return Markup('<a href="{}">{}</a>').format(
-            datasette.urls.path(f"{ROOT}/{screen}/{tilde_encode(target)}"), value
-        )
-    if screen is None:
-        return None
-    shown = row["model"] if screen == "turn" else value
-    return Markup('<a href="{}">{}</a>').format(
-        datasette.urls.path(f"{ROOT}/{screen}/{tilde_encode(value)}"), shown
-    )
+
+def _id(row: Any) -> str:
+    """The row's id, where the page shows it."""
+    return str(row["id"]) if "id" in row.keys() else ""  # noqa: SIM118
 
 
 _SCREENS = {

@@ -90,6 +90,16 @@ def test_same_rows_in_datasette(made: Made, browse: Open) -> None:
     assert "codex" not in page.split("SQL</a>")[0].rpartition("sql=")[2].split("&amp;")[0]
 
 
+def test_cells_lead_to_screens(made: Made, browse: Open) -> None:
+    """In Datasette's own tables, times, sessions and jobs are links; also without the id."""
+    browser, id = browse(made[0]), made[1]["edit"]
+    page = browser.ok("/gateway/request_rows?_size=100")
+    assert f'href="/-/gateway/request/{id}"' in page and 'href="/-/gateway/session/' in page
+    assert "/-/gateway/job/" in browser.ok("/gateway/requests")
+    browser.ok("/gateway/request_rows?_col=datetime_utc&_col=provider")
+    browser.ok("/gateway/attempts")
+
+
 def test_a_request_tells_everything(made: Made, browse: Open) -> None:
     """Words, steps, time, facts, the way on."""
     page = browse(made[0]).ok(f"/-/gateway/request/{made[1]['edit']}")
