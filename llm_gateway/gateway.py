@@ -60,7 +60,7 @@ def ask(request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
     Iterating the run (``for`` or ``async for``) yields events as they happen, ``Done`` last, and
     raises a ``GatewayError`` for everything that is no answer. Leaving the loop ends the child.
     """
-    return _started(Run(request, _answer, gone))
+    return _started(request, _answer, gone)
 
 
 def follow(job_id: str, request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
@@ -68,9 +68,7 @@ def follow(job_id: str, request: Request, *, gone: Callable[[], bool] | None = N
 
     :param request: the request of the job, for what the reader shows of it.
     """
-    run = Run(request, _follow_job, gone)
-    run.job_id = job_id
-    return _started(run)
+    return _started(request, _follow_job, gone, job_id)
 
 
 def submit(request: Request, say: Callable[[str], None]) -> Claim:
@@ -90,13 +88,14 @@ def submit(request: Request, say: Callable[[str], None]) -> Claim:
 
 def work(job_id: str, *, gone: Callable[[], bool] | None = None) -> Run:
     """Return the run of a job that waits for this process; it is its worker from now on."""
-    run = Run(Request(id=job_id, provider="", prompt=""), _work, gone)
-    run.job_id = job_id
-    return _started(run)
+    return _started(Request(id=job_id, provider="", prompt=""), _work, gone, job_id)
 
 
-def _started(run: Run) -> Run:
+def _started(
+    request: Request, work: Work, gone: Callable[[], bool] | None, job_id: str | None = None
+) -> Run:
     try:
+        run = Run(request, work, gone, job_id)
         run.start()
     except (OSError, RuntimeError) as error:
         raise SpawnFailed(f"The system has no room for another run: {error}.") from error

@@ -37,16 +37,21 @@ class Run:
     :param work: what the thread does; it returns the reply or raises why there is none.
     :param gone: asked now and then whether the reader went away without a word; given only by a
         front end that owns the process, whose orphaned descendants the run then takes care of.
+    :param job_id: of a job that is there already.
 
     ``outcome`` says whose answer it is: ``ran``, ``joined``, ``collected`` or ``reused``.
     """
 
     def __init__(
-        self, request: Request, work: Work, gone: Callable[[], bool] | None = None
+        self,
+        request: Request,
+        work: Work,
+        gone: Callable[[], bool] | None = None,
+        job_id: str | None = None,
     ) -> None:
         self.request = request
         self.gone = gone
-        self.job_id = new_id()
+        self.job_id = job_id or new_id()
         self.outcome = "ran"
         self.access = request.options.access or Access.READ
         self.error: BaseException | None = None
