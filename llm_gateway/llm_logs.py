@@ -19,10 +19,11 @@ from llm.parts import Message, TextPart
 from sqlite_utils import Database
 
 from . import settings
-from .gateway import follow
+from .follow import followed
 from .models import GatewayModel, _Translator
 from .progress import Progress
 from .request import Access, Attachment, Request
+from .run import Run
 from .spec import request_of
 from .store import jobs
 from .store.fetching import to_be_logged, was_logged
@@ -48,7 +49,7 @@ def log_answers(
         with lock(settings.home() / "llm-logs"):
             for job_id, spec in to_be_logged(conn, job_ids).items():
                 try:
-                    _log(LogStore(logs), jobs.get(conn, job_id), request_of(spec))
+                    _log(LogStore(logs), conn, job_id, request_of(spec))
                 except Exception as error:
                     warn(f"The answer of job {job_id} is not in llm's logs yet: {error}")
                 else:
@@ -57,8 +58,8 @@ def log_answers(
         logs.close()
 
 
-def _log(store: LogStore, job: dict[str, Any], request: Request) -> None:
-    model = _Playback(job["id"], request)
+def _log(store: LogStore, conn: sqlite3.Connection, job_id: str, request: Request) -> None:
+    job, model = jobs.get(conn, job_id), _Playback(conn, job_id, request)
     conversation = model.conversation()
     conversation.id = request.thread_id or conversation.id
     conversation.loaded_messages = _said_before(store, request)
@@ -78,15 +79,19 @@ def _log(store: LogStore, job: dict[str, Any], request: Request) -> None:
 
 
 class _Playback(GatewayModel):
-    """The model that the prompt was for; it answers what it answered then."""
+    """The model that the prompt was for; it answers what it answered then.
 
-    def __init__(self, job_id: str, request: Request) -> None:
+    That is no delivery: nobody has been shown the answer by it.
+    """
+
+    def __init__(self, conn: sqlite3.Connection, job_id: str, request: Request) -> None:
         super().__init__(request.provider)
-        self._job_id, self._asked = job_id, request
+        self._recorded = Run(request, lambda run, stack: followed(run, conn, job_id))
+        self._recorded.job_id = job_id
 
     def _ask(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> _Translator:
-        run = follow(self._job_id, self._asked)
-        translator = _Translator(run, response, whole=prompt.schema is not None)
+        self._recorded.start()
+        translator = _Translator(self._recorded, response, whole=prompt.schema is not None)
         translator.progress = _Silent()
         return translator
 

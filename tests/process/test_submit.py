@@ -192,6 +192,9 @@ def test_a_durable_prompt_whose_asker_was_killed_is_logged_by_the_fetch(llm: Llm
     assert typed("gateway", "job", "wait", job["id"]).exit_code == 0
     (row,) = said("logs", "--json")
     assert row["response"].split()[-1] == "word6"
+    assert said("gateway", "job", "show", "--json", job["id"])["delivered"] is None
+    assert typed("gateway", "job", "result", job["id"]).exit_code == 0
+    assert said("gateway", "job", "show", "--json", job["id"])["delivered"]
 
 
 @pytest.mark.parametrize("how", ["not logged", "logs off"])
