@@ -41,7 +41,7 @@ from .providers import provider_named
 from .providers.mcp import digests
 from .queueing import wait_for_place
 from .request import Access, Request, SessionPlan
-from .run import KILLED, LIVE, Run, shortens_answer
+from .run import KILLED, LIVE, Run, Work, shortens_answer
 from .session_lock import taken
 from .spec import request_of
 from .store import jobs

@@ -141,7 +141,7 @@ def test_the_cli_is_killed(llm: Llm, claude: FakeCli, recorder: Recorder, said: 
     until(lambda: len(recorder.query("select 1 from events")) >= min(said, 2), 30)
     os.kill(claude.call.pid, signal.SIGKILL)
     process.stdin = None
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=90)
     assert "error" in json.loads(out)[0]
     assert told(llm, recorder) == ["failed"]
     assert len(claude.calls) == 1

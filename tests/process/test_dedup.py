@@ -82,7 +82,7 @@ def test_two_llm_commands_share_one_spawn(llm: Llm, claude: FakeCli) -> None:
     claude.wait_for_call()
     second = llm("-m", "gateway-claude", "same")
     assert second.answer == "A: same\n"
-    assert first.communicate(timeout=60)[0] == b"A: same\n"
+    assert first.communicate(timeout=90)[0] == b"A: same\n"
     assert len(claude.calls) == 1
     assert "joined job" in second.err
     newest = logged(llm, "-n", "2")
@@ -100,7 +100,7 @@ def test_the_first_continuation_of_a_joined_answer_has_a_session_of_its_own(
     first = llm.start("-m", "gateway-claude", "same")
     claude.wait_for_call()
     llm("-m", "gateway-claude", "same").ok()
-    first.communicate(timeout=60)
+    first.communicate(timeout=90)
     joined = next(r for r in logged(llm, "-n", "2") if "joined" in r["response_json"])
     claude.does(answer("more"))
     ran = llm("--cid", joined["conversation_id"], "go on")
@@ -324,8 +324,8 @@ def test_a_joiner_runs_it_again_when_its_owner_goes(llm: Llm, claude: FakeCli) -
     second = llm.start("-m", "gateway-claude", "same")
     until(lambda: b"joined" in os.read(second.stderr.fileno(), 4096))  # type: ignore[union-attr]
     first.send_signal(2)
-    first.communicate(timeout=60)
-    assert second.communicate(timeout=60)[0] == b"again\n"
+    first.communicate(timeout=90)
+    assert second.communicate(timeout=90)[0] == b"again\n"
     assert len(claude.calls) == 2
 
 
@@ -337,8 +337,8 @@ def test_a_joiner_that_heard_something_fails_with_the_owner(llm: Llm, claude: Fa
     second = llm.start("-m", "gateway-claude", "same")
     until(lambda: b"half" in os.read(second.stdout.fileno(), 4096))  # type: ignore[union-attr]
     first.send_signal(2)
-    first.communicate(timeout=60)
-    _, err = second.communicate(timeout=60)
+    first.communicate(timeout=90)
+    _, err = second.communicate(timeout=90)
     assert second.returncode == 1
     assert b"Error: Job " in err and b"interrupted" in err
     assert len(claude.calls) == 1
