@@ -1,7 +1,8 @@
 """Charts as inline SVG, drawn on the server: colours by class, words as text, nothing to run.
 
 A mark is a link where it leads to rows, and has its number in a ``<title>``. Whoever draws a chart
-gives its numbers as a table too. Widths are in units of a ``viewBox``, so a chart fills its place.
+gives its numbers as a table too, in which the keyboard reaches the same rows: a stop at each of a
+hundred marks would be in its way. Widths are in units of a ``viewBox``, so a chart fills its place.
 """
 
 from __future__ import annotations
@@ -13,20 +14,32 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-__all__ = ["Frame", "Mark", "columns", "el", "lines", "nice_ticks", "svg", "waterfall_bar"]
+__all__ = [
+    "Frame",
+    "Mark",
+    "Stretch",
+    "columns",
+    "el",
+    "lines",
+    "nice_ticks",
+    "score_bar",
+    "strips",
+    "svg",
+    "waterfall_bar",
+]
 
 Number = float
 
 
 def el(name: str, *inside: Any, **attributes: Any) -> Markup:
     """One SVG element, escaped; ``class_`` is class and an underscore is a hyphen."""
-    told = Markup(" ").join(
-        Markup('{}="{}"').format(key.rstrip("_").replace("_", "-"), _short(value))
+    told = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{_short(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    body = Markup("").join(escape(part) for part in inside)
-    return Markup("<{0}{1}{2}>{3}</{0}>").format(name, Markup(" ") if told else "", told, body)
+    body = "".join(part if isinstance(part, Markup) else str(escape(part)) for part in inside)
+    return Markup(f"<{name}{told}>{body}</{name}>")
 
 
 def svg(
@@ -67,9 +80,9 @@ class Frame:
     """Where in the drawing the values lie."""
 
     highest: Number
-    width: Number = 720
-    height: Number = 200
-    left: Number = 46
+    width: Number = 580
+    height: Number = 196
+    left: Number = 50
     right: Number = 8
     top: Number = 10
     bottom: Number = 24
@@ -103,6 +116,11 @@ class Frame:
             drawn.append(
                 el("text", shown(tick), x=self.left - 6, y=y + 3.5, class_="gw-axis is-end")
             )
+        return [*drawn, *self.below(labels)]
+
+    def below(self, labels: Sequence[str]) -> list[Markup]:
+        """As many labels on the axis of time as there is room for."""
+        drawn = []
         every = max(1, math.ceil(len(labels) / max(1, (self.width - self.left) // 72)))
         for index in range(0, len(labels), every):
             x, room = self.slot(index, len(labels))
@@ -177,6 +195,62 @@ def lines(
     return svg(place.width, place.height, label, *drawn)
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """One state, from one part of the whole time to another."""
+
+    begin: Number
+    end: Number
+    class_: str
+    title: str
+
+
+def strips(
+    label: str, rows: Sequence[tuple[str, Sequence[Stretch]]], labels: Sequence[str]
+) -> Markup:
+    """A line a name, coloured by the state that it was in."""
+    place = Frame(1, height=34 + 26 * len(rows), left=74)
+    wide = place.width - place.left - place.right
+    drawn = place.below(labels)
+    for number, (name, stretches) in enumerate(rows):
+        y = place.top + 26 * number
+        drawn.append(el("text", name, x=place.left - 8, y=y + 12, class_="gw-axis is-end"))
+        for stretch in stretches:
+            x = place.left + wide * min(max(stretch.begin, 0), 1)
+            width = max(2.0, place.left + wide * min(stretch.end, 1) - x)
+            drawn.append(
+                el(
+                    "rect",
+                    el("title", stretch.title),
+                    x=min(x, place.left + wide - 2),
+                    y=y,
+                    width=width,
+                    height=16,
+                    class_=f"gw-bar {stretch.class_}",
+                )
+            )
+    return svg(place.width, place.height, label, *drawn)
+
+
+def score_bar(points: Sequence[tuple[str, Number]], threshold: Number | None) -> Markup:
+    """Points side by side against a threshold, for a row of a table."""
+    whole = max(sum(max(0, many) for _, many in points), (threshold or 0) + 1, 10)
+    drawn, x = [el("path", d="M0 7H200", class_="gw-grid")], 0.0
+    for number, (name, many) in enumerate(points):
+        if many <= 0:
+            continue
+        width = 200 * many / whole
+        bar = el("rect", el("title", f"{name} {many:+g}"), x=x, y=2, width=max(1.0, width - 1),
+                 height=10, class_=f"gw-bar k-{number % 5 + 1}")  # fmt: skip
+        drawn.append(bar)
+        x += width
+    if threshold is not None:
+        at = 200 * threshold / whole
+        mark = el("title", f"approved up to {threshold:g}")
+        drawn.append(el("path", mark, d=f"M{at:.1f} 0V14", class_="gw-limit"))
+    return el("svg", *drawn, viewBox="0 0 200 14", class_="gw-score", aria_hidden="true")
+
+
 def waterfall_bar(begin: Number, took: Number, whole: Number, class_: str, title: str) -> Markup:
     """A span on a line as long as the whole, for a row of a table."""
     x = min(1000 * begin / whole, 997.0) if whole else 0.0
@@ -194,7 +268,9 @@ def waterfall_bar(begin: Number, took: Number, whole: Number, class_: str, title
 
 
 def _linked(drawn: Markup, mark: Mark) -> Markup:
-    return el("a", drawn, href=mark.href, aria_label=mark.title) if mark.href else drawn
+    if not mark.href:
+        return drawn
+    return el("a", drawn, href=mark.href, aria_label=mark.title, tabindex=-1)
 
 
 def _path(points: Iterable[tuple[float, float] | None]) -> str:
@@ -208,5 +284,8 @@ def _path(points: Iterable[tuple[float, float] | None]) -> str:
     return "".join(told)
 
 
-def _short(value: Any) -> Any:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
+def _short(value: Any) -> str:
+    """As an attribute: a number with two decimals at most, a text escaped."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value) if isinstance(value, int) else str(escape(value))

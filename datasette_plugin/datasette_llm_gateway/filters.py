@@ -32,6 +32,7 @@ _EQUAL = {
 _COMMON = {"outcome": "ran", "access": "read"}
 _TERM = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
+_MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ\Z")  # as the marks of charts say it
 NEVER, ALWAYS = "0000", "9999"
 
 
@@ -76,7 +77,7 @@ class Filters:
         first, last = _day(self.said.get("from")), _day(self.said.get("to"))
         return (
             _iso(first) if first else NEVER,
-            _iso(last + timedelta(days=1)) if last else ALWAYS,
+            _iso(last + _whole_day(self.said.get("to"))) if last else ALWAYS,
         )
 
     def where(self, but: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
@@ -131,13 +132,20 @@ def match(text: str) -> str:
 
 
 def _day(text: str | None) -> datetime | None:
-    """The beginning of a day in this machine's own zone."""
-    if not text or not _DAY.match(text):
+    """The beginning of a day in this machine's own zone, or the minute that is said."""
+    if not text or not (_DAY.match(text) or _MINUTE.match(text)):
         return None
     try:
+        if text.endswith("Z"):
+            return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
         return None
+
+
+def _whole_day(text: str | None) -> timedelta:
+    """A day is meant with all its hours, a minute with none."""
+    return timedelta(days=1 if _DAY.match(text or "") else 0)
 
 
 def _iso(when: datetime) -> str:

@@ -41,9 +41,14 @@ HEADERS = {
 }
 # What the navigation shows, in order: name of the screen, path below ROOT, label.
 NAVIGATION: tuple[tuple[str, str, str], ...] = (
+    ("dashboard", "", "Dashboard"),
     ("requests", "/requests", "Requests"),
     ("sessions", "/sessions", "Sessions"),
     ("jobs", "/jobs", "Jobs"),
+    ("search", "/search", "Search"),
+    ("approvals", "/approvals", "Approvals"),
+    ("compare", "/compare", "Compare"),
+    ("reliability", "/reliability", "Reliability"),
 )
 
 
@@ -95,13 +100,21 @@ class Page:
         return access.granted(self.datasette, self.request.actor)
 
     async def rows(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, database: str | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        database: str | None = None,
+        most_ms: int | None = None,
     ) -> list[Any]:
-        """All rows of a query; raises Slow at the time limit."""
+        """All rows of a query; raises Slow at Datasette's time limit, or at ``most_ms`` before."""
         source = self.datasette.get_database(database or self.recorder)
         try:
             result = await source.execute(
-                sql, dict(parameters or {}), truncate=False, log_sql_errors=False
+                sql,
+                dict(parameters or {}),
+                truncate=False,
+                log_sql_errors=False,
+                custom_time_limit=most_ms,
             )
         except QueryInterrupted as error:
             raise Slow from error
@@ -113,11 +126,14 @@ class Page:
         return found[0] if found else None
 
     async def panel(
-        self, sql: str, parameters: Mapping[str, Any] | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        most_ms: int | None = None,
     ) -> list[Any] | None:
         """Rows for one part of a page; None where it took too long, so that the rest is shown."""
         try:
-            return await self.rows(sql, parameters)
+            return await self.rows(sql, parameters, most_ms=most_ms)
         except Slow:
             return None
 

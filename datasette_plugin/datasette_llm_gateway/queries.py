@@ -11,8 +11,8 @@ LIST_COLUMNS = (
     "session_id", "job_id", "cwd", "duration_ms", "input_tokens", "output_tokens", "cost_usd",
     "cost_basis", "retry_count", "refused_actions", "approval_decision",
 )  # fmt: skip
-_LIST = ", ".join(f"r.{name}" for name in LIST_COLUMNS)
-_PREVIEW = "r.prompt_preview AS prompt"
+LIST = ", ".join(f"r.{name}" for name in LIST_COLUMNS)
+PREVIEW = "r.prompt_preview AS prompt"
 FOUND = (  # the newest that have the words, so that a common word costs no more than a rare one
     "r.id IN (SELECT b.id FROM bodies_fts JOIN bodies b ON b.seq = bodies_fts.rowid"
     " WHERE bodies_fts MATCH :q ORDER BY bodies_fts.rowid DESC LIMIT 5000)"
@@ -51,7 +51,7 @@ def requests(where: str, before: bool = False, after: bool = False, index: str =
     elif after:
         key = " AND (r.datetime_utc, r.id) > (:at, :id)"
     return (
-        f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r{by} WHERE {where}{key}"
+        f"SELECT {LIST}, {PREVIEW} FROM request_rows r{by} WHERE {where}{key}"
         f" ORDER BY r.datetime_utc {order}, r.id {order} LIMIT :limit"
     )
 
@@ -88,15 +88,15 @@ JOB = "SELECT * FROM job_rows WHERE id = :id"
 ATTEMPTS = "SELECT * FROM attempts WHERE job_id = :job ORDER BY n LIMIT 50"
 APPROVALS_OF = "SELECT * FROM approvals WHERE request_id = :id ORDER BY datetime_utc LIMIT 20"
 SHARING = (
-    f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE r.job_id = :job AND r.id <> :id"
+    f"SELECT {LIST}, {PREVIEW} FROM request_rows r WHERE r.job_id = :job AND r.id <> :id"
     " ORDER BY r.datetime_utc LIMIT 20"
 )
 PREVIOUS = (
-    f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE r.session_id = :session"
+    f"SELECT {LIST}, {PREVIEW} FROM request_rows r WHERE r.session_id = :session"
     " AND (r.datetime_utc, r.id) < (:at, :id) ORDER BY r.datetime_utc DESC, r.id DESC LIMIT 1"
 )
 NEXT = (
-    f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r WHERE r.session_id = :session"
+    f"SELECT {LIST}, {PREVIEW} FROM request_rows r WHERE r.session_id = :session"
     " AND (r.datetime_utc, r.id) > (:at, :id) ORDER BY r.datetime_utc, r.id LIMIT 1"
 )
 SESSION_SIZE = "SELECT count(*) FROM request_rows WHERE session_id = :session"
@@ -220,7 +220,7 @@ def turns(with_thread: bool, thread_only: bool, after: bool) -> str:
     """A page of a conversation's turns, in their order."""
     key = " AND (r.datetime_utc, r.id) > (:at, :id)" if after else ""
     return (
-        f"SELECT {_LIST}, {_PREVIEW} FROM request_rows r"
+        f"SELECT {LIST}, {PREVIEW} FROM request_rows r"
         f" WHERE r.id IN ({_conversation(with_thread, thread_only)}){key}"
         " ORDER BY r.datetime_utc, r.id LIMIT :limit"
     )

@@ -20,7 +20,19 @@ __all__ = ["routes"]
 
 def routes() -> list[Any]:
     """Every route of the plugin, as Datasette wants them."""
-    from . import jobs, request, requests, session
+    from . import (
+        approvals,
+        compare,
+        dashboard,
+        jobs,
+        reliability,
+        request,
+        requests,
+        search,
+        session,
+    )
 
-    screens = (requests, request, session, jobs)
+    screens = (
+        dashboard, requests, request, session, jobs, search, approvals, compare, reliability,
+    )  # fmt: skip
     return [route for module in screens for route in module.ROUTES]

@@ -126,13 +126,6 @@ async def _export(page: Page, filters: Filters, format: str) -> Response:
     return Response.json([{name: row[name] for name in columns} for row in rows])
 
 
-@screen("requests")
-async def home(page: Page) -> Response:
-    """Where there is no better first page."""
-    return page.go(page.url("/requests"))
-
-
 ROUTES = [
-    (rf"^{ROOT}/?$", home),
     (rf"^{ROOT}/requests$", requests),
 ]

@@ -1,0 +1,129 @@
+"""``/-/gateway/search``: words in prompts, answers and stderr, the newest first."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from datasette.utils.asgi import Response
+from markupsafe import Markup, escape
+
+from .. import finding, words
+from ..filters import Filters, match
+from ..page import ROOT, Page, Slow, screen
+from .requests import choices
+
+__all__ = ["ROUTES"]
+
+PAGE_SIZE = 20
+MOST_RANKED = 500
+RANK_MS = 500
+OPEN, CLOSE = "\ue000", "\ue001"  # nobody's letters: what a text has of them is taken out
+WHERE = {"": "everywhere", "prompt": "prompts", "response": "answers", "stderr": "stderr"}
+
+
+@screen("search")
+async def search(page: Page) -> Response:
+    """Filters are those of the list; ``in`` and ``sort`` are its own."""
+    filters = Filters.of(page.args)
+    place = page.args.get("in", "")
+    place = place if place in WHERE else ""
+    best = page.args.get("sort") == "best"
+    if not await page.row(finding.HAS_INDEX):
+        return await page.render("gateway_search.html", missing=True, filters=filters)
+    found, pending, options = await asyncio.gather(
+        _found(page, filters, place, best), page.row(finding.PENDING), choices(page)
+    )
+    query = {**filters.query(), "in": place, "sort": "best" if best else ""}
+    return await page.render(
+        "gateway_search.html",
+        filters=filters,
+        place=place,
+        places=WHERE,
+        best=best,
+        pending=pending["n"],
+        choices=options,
+        query=query,
+        **found,
+    )
+
+
+async def _found(page: Page, filters: Filters, place: str, best: bool) -> dict[str, Any]:
+    """A page of hits with the words around them."""
+    empty: dict[str, Any] = {"rows": [], "older": "", "newer": "", "hits": None, "ranked": best}
+    if "q" not in filters.said:
+        return empty
+    asked = match(filters.said["q"])
+    if asked == '""':
+        return {**empty, "hits": 0}
+    asked = f"{{{place}}} : ({asked})" if place else asked
+    rows, ranked = await _rows(page, filters, asked, best)
+    if rows is None:
+        return {**empty, "slow": True}
+    more, rows = len(rows) > PAGE_SIZE, rows[:PAGE_SIZE]
+    seqs = json.dumps([row["seq"] for row in rows])
+    snippets, hits = await asyncio.gather(
+        page.panel(finding.SNIPPETS, {"q": asked, "seqs": seqs, "open": OPEN, "close": CLOSE}),
+        page.panel(finding.HITS, {"q": asked}),
+    )
+    shown = {row["seq"]: marked(row["snippet"]) for row in snippets or []}
+    query = {**filters.query(), "in": place, "sort": "best" if ranked else ""}
+    skip = _whole(page.args.get("skip")) if ranked else 0
+    key = {"skip": skip + PAGE_SIZE} if ranked else {"before": rows[-1]["seq"]} if rows else {}
+    return {
+        "rows": [{**dict(row), "snippet": shown.get(row["seq"], "")} for row in rows],
+        "older": page.url("/search", **query, **key) if more else "",
+        "newer": page.url("/search", **query) if skip or page.args.get("before") else "",
+        "hits": hits[0]["n"] if hits else None,
+        "ranked": ranked,
+    }
+
+
+async def _rows(
+    page: Page, filters: Filters, asked: str, best: bool
+) -> tuple[list[Any] | None, bool]:
+    """Rows, and whether they are ranked: a word that half of all have is not, in good time."""
+    plain = Filters({key: value for key, value in filters.said.items() if key != "q"})
+    where, parameters = plain.where()
+    parameters.update(q=asked, limit=PAGE_SIZE + 1, skip=0)
+    if best:
+        ranked = {**parameters, "skip": _whole(page.args.get("skip"))}
+        sql = finding.found(where, True, False, MOST_RANKED)
+        rows = await page.panel(sql, ranked, RANK_MS)
+        if rows is not None:
+            return rows, True
+    before = _whole(page.args.get("before"))
+    most = finding.MOST_HITS if plain.said else PAGE_SIZE * 4
+    try:
+        rows = await page.rows(
+            finding.found(where, False, bool(before), most), {**parameters, "before": before}
+        )
+    except Slow:
+        rows = None
+    return rows, False
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+def marked(snippet: str | None) -> Markup:
+    """The text around the words, with the words marked; escaped before anything is put in."""
+    text = str(escape(words.inline(snippet, 600)))
+    opened, closed = text.count(OPEN), text.count(CLOSE)
+    text += CLOSE * max(0, opened - closed)
+    parts, depth = [], 0
+    for letter in text:
+        if letter == OPEN:
+            parts.append("<mark>" if depth == 0 else "")
+            depth += 1
+        elif letter == CLOSE:
+            parts.append("</mark>" if depth == 1 else "")
+            depth = max(0, depth - 1)
+        else:
+            parts.append(letter)
+    return Markup("".join(parts))
+
+
+ROUTES = [(rf"^{ROOT}/search$", search)]
