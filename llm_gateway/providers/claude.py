@@ -73,7 +73,8 @@ NO_MCP = ("--strict-mcp-config",)
 LEVELS = {
     Access.READ: Level(
         ("--permission-mode", "dontAsk"),
-        "reads and searches the workspace; no shell, no web, no MCP tools but named ones; nothing outside it",
+        "reads and searches the workspace; no shell, no web, no MCP tools but named ones; nothing "
+        "outside it",
         READ_TOOLS,
     ),
     Access.EDIT: Level(

@@ -49,7 +49,8 @@ LEVELS = {
     Access.READ: Level(
         ("--sandbox", "read-only", *CONFINED),
         "reads every file that you may read, outside the workspace too, and runs shell commands "
-        "that can write nothing and reach no network; no web search, no plugins, no MCP tools but named ones",
+        "that can write nothing and reach no network; no web search, no plugins, no MCP tools but "
+        "named ones",
     ),
     Access.EDIT: Level(
         (

@@ -35,7 +35,8 @@ WRITE_TOOLS = ("write_file", "replace")
 LEVELS = {
     Access.READ: Level(
         ("--approval-mode", "default"),
-        "reads and searches the workspace; no shell, no web, no MCP tools but named ones; nothing outside it",
+        "reads and searches the workspace; no shell, no web, no MCP tools but named ones; nothing "
+        "outside it",
         READ_TOOLS,
     ),
     Access.EDIT: Level(
