@@ -86,8 +86,7 @@ class _Playback(GatewayModel):
 
     def __init__(self, conn: sqlite3.Connection, job_id: str, request: Request) -> None:
         super().__init__(request.provider)
-        self._recorded = Run(request, lambda run, stack: followed(run, conn, job_id))
-        self._recorded.job_id = job_id
+        self._recorded = Run(request, lambda run, stack: followed(run, conn, job_id), job_id=job_id)
 
     def _ask(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> _Translator:
         self._recorded.start()
