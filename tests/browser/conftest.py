@@ -116,7 +116,11 @@ class Window:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.wrong.append(f"error {error}"))
         self.page.on("dialog", lambda dialog: (self.wrong.append("dialog"), dialog.dismiss()))
-        self.page.on("requestfailed", lambda asked: self.wrong.append(f"failed {asked.url}"))
+        self.page.on("requestfailed", self._failed)
+
+    def _failed(self, asked: Any) -> None:
+        if asked.failure != "net::ERR_ABORTED":  # the page was left while it loaded
+            self.wrong.append(f"failed {asked.url} {asked.failure}")
 
     def _console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
