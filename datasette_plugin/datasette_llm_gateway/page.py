@@ -7,6 +7,7 @@ file ends in a page that says what to do.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +24,7 @@ from . import access, compat
 from .filters import OUTCOMES, RANGES, STATES
 from .recorder import NEWEST, OLDEST, Files, attach
 
-__all__ = ["ROOT", "Page", "Slow", "screen"]
+__all__ = ["ROOT", "Page", "Slow", "screen", "together"]
 
 ROOT = "/-/gateway"
 _STATIC = Path(__file__).parent / "static"
@@ -224,6 +225,15 @@ async def _describe(page: Page) -> None:
         from . import tables
 
         await tables.describe(page.datasette)
+
+
+async def together(*parts: Awaitable[Any]) -> list[Any]:
+    """Wait for all parts, also where one fails: no query outlives its page."""
+    found = await asyncio.gather(*parts, return_exceptions=True)
+    for result in found:
+        if isinstance(result, BaseException):
+            raise result
+    return found
 
 
 async def _answer(page: Page, view: View) -> Response:

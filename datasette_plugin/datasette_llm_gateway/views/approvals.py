@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from datasette.utils.asgi import Response
 
 from .. import finding, queries, words
 from ..charts import score_bar
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 
 __all__ = ["ROUTES"]
 
@@ -25,7 +24,7 @@ async def approvals(page: Page) -> Response:
     said = {key: page.args[key] for key in KEYS if page.args.get(key)}
     at, tilde, id = page.args.get("before", "").partition("~")
     parameters = {**said, "until": "9999", "at": at, "id": id, "limit": PAGE_SIZE + 1}
-    rows, decisions, providers = await asyncio.gather(
+    rows, decisions, providers = await together(
         page.rows(finding.approvals(said, bool(tilde)), parameters),
         page.panel(finding.DECISIONS),
         page.panel(queries.distinct("provider")),

@@ -9,7 +9,7 @@ from typing import Any
 from datasette.utils.asgi import Response
 
 from .. import finding, words
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 from ..worddiff import LONGEST, differences
 
 __all__ = ["ROUTES"]
@@ -24,14 +24,14 @@ async def compare(page: Page) -> Response:
     ids = list(dict.fromkeys(id for id in page.request.args.getlist("id") if id))[:MOST]
     if not ids:
         return await _twice(page)
-    found = await asyncio.gather(*(page.row(finding.COMPARED, {"id": id}) for id in ids))
+    found = await together(*(page.row(finding.COMPARED, {"id": id}) for id in ids))
     answers = [row for row in found if row is not None]
     if not answers:
         return await page.gone("request", ids[0])
     same = await _same(page, answers[0])
     if len(ids) == 1:
         others = _others(answers[0], same)
-        more = await asyncio.gather(*(page.row(finding.COMPARED, {"id": id}) for id in others))
+        more = await together(*(page.row(finding.COMPARED, {"id": id}) for id in others))
         answers += [row for row in more if row is not None]
     told = await _told(answers)
     return await page.render(
@@ -73,7 +73,7 @@ async def _told(answers: list[Any]) -> list[dict[str, Any]]:
     """Each answer against the first; of two, the first shows what is only its own as well."""
     texts = [words.visible(row["response"]) for row in answers]
     loop = asyncio.get_running_loop()
-    pairs = await asyncio.gather(
+    pairs = await together(
         *(loop.run_in_executor(None, differences, texts[0], text) for text in texts[1:])
     )
     first = pairs[0][0] if len(pairs) == 1 else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from datasette.utils.asgi import Response
 
 from .. import finding, sums, words
 from ..filters import Filters
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 from ..panels import Panel, Scene, breaker_strips, cards, latency, ranked, stacked
 from ..spans import span_of
 from .requests import choices
@@ -36,8 +35,8 @@ async def dashboard(page: Page) -> Response:
         live = await page.row(finding.ANY_REQUEST)
         return await page.render("gateway_dashboard.html", scene=None, began=bool(live))
     span, keys = scene.span, scene.keys
-    (series, share, timed), before, strips, options = await asyncio.gather(
-        asyncio.gather(
+    (series, share, timed), before, strips, options = await together(
+        together(
             *(scene.read(sql(span, keys)) for sql in (sums.series, sums.shares, sums.durations))
         ),
         _before(scene),
@@ -82,7 +81,7 @@ async def _before(scene: Scene) -> tuple[Mapping[str, Any] | None, list[sums.Buc
     if before is None:
         return None, []
     parameters = {**scene.keys, **before.parameters}
-    found, timed = await asyncio.gather(
+    found, timed = await together(
         scene.page.panel(sums.totals(before, scene.keys), parameters),
         scene.page.panel(sums.durations(before, scene.keys, by_time=False), parameters),
     )
@@ -162,7 +161,7 @@ async def _lists(scene: Scene, total: Mapping[str, float]) -> list[dict[str, Any
     page = scene.page
     parameters = {**scene.keys, **scene.span.exact}
     few = total["requests"] <= FEW
-    slowest, dearest, failed = await asyncio.gather(
+    slowest, dearest, failed = await together(
         page.panel(finding.longest("duration_ms", scene.keys, few), parameters, LIST_MS),
         page.panel(finding.longest("cost_usd", scene.keys, few), parameters, LIST_MS),
         page.panel(finding.failures(scene.keys), parameters, LIST_MS),

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from datasette.utils.asgi import Response
 
 from .. import queries
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 from ..words import inline, instant, milliseconds, parse_json
 
 __all__ = ["ROUTES"]
@@ -63,7 +63,7 @@ async def jobs(page: Page) -> Response:
 
 async def _live(page: Page) -> list[dict[str, Any]]:
     rows = await page.rows(queries.LIVE_JOBS)
-    tails = await asyncio.gather(*(_tail(page, row["id"]) for row in rows[:20]))
+    tails = await together(*(_tail(page, row["id"]) for row in rows[:20]))
     now = datetime.now(timezone.utc)
     return [
         {**dict(row), "tail": tail, **_times(row, now)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from datasette.utils.asgi import Response
 
 from .. import finding, sums, words
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 from ..panels import Panel, Scene, breaker_strips, stacked
 from ..remedies import remedy
 from .dashboard import scene_of
@@ -31,7 +30,7 @@ async def reliability(page: Page) -> Response:
     if scene is None:
         return await page.render("gateway_reliability.html", scene=None)
     parameters = {**scene.keys, **scene.span.exact}
-    series, strips, failed, retried, known, options = await asyncio.gather(
+    series, strips, failed, retried, known, options = await together(
         scene.read(sums.series(scene.span, scene.keys)),
         breaker_strips(scene),
         page.panel(finding.phrases(scene.keys), parameters, 800),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,7 +9,7 @@ from datasette.utils.asgi import Response
 
 from .. import queries
 from ..markdown import rendered
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 from ..remedies import remedy, resume_command, run_again
 from ..steps import phases, steps
 from ..words import parse_json
@@ -42,7 +41,7 @@ async def request(page: Page) -> Response:
         neighbours,
         events,
         turn,
-    ) = await asyncio.gather(
+    ) = await together(
         page.row(queries.BODY, {"id": row["id"]}),
         page.row(queries.JOB, {"id": job_id}),
         page.rows(queries.ATTEMPTS, {"job": job_id}),
@@ -106,7 +105,7 @@ async def _neighbours(page: Page, row: Any) -> dict[str, Any]:
     if not row["session_id"]:
         return {"previous": None, "following": None, "turns": 0}
     at = {"session": row["session_id"], "at": row["datetime_utc"], "id": row["id"]}
-    previous, following, size = await asyncio.gather(
+    previous, following, size = await together(
         page.row(queries.PREVIOUS, at),
         page.row(queries.NEXT, at),
         page.row(queries.SESSION_SIZE, {"session": row["session_id"]}),

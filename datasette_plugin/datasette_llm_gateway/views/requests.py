@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from datasette.utils.asgi import Response
@@ -10,7 +9,7 @@ from datasette.utils.asgi import Response
 from .. import queries
 from ..csvs import as_csv
 from ..filters import Filters
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 
 __all__ = ["ROUTES", "choices"]
 
@@ -24,7 +23,7 @@ async def requests(page: Page) -> Response:
     filters = Filters.of(page.args)
     if page.args.get("_format") in ("csv", "json"):
         return await _export(page, filters, page.args["_format"])
-    listed, options = await asyncio.gather(_page_of(page, filters), choices(page))
+    listed, options = await together(_page_of(page, filters), choices(page))
     rows, newer, older = listed
     where, parameters = filters.where()
     sql = queries.requests(where).replace(" LIMIT :limit", "")
@@ -43,7 +42,7 @@ async def requests(page: Page) -> Response:
 async def choices(page: Page) -> dict[str, list[str]]:
     """What the filter bar offers: what there is."""
     columns = ("provider", "model")
-    found = await asyncio.gather(*(page.panel(queries.distinct(column)) for column in columns))
+    found = await together(*(page.panel(queries.distinct(column)) for column in columns))
     return {
         column: [row["value"] for row in rows or []]
         for column, rows in zip(columns, found, strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -11,7 +10,7 @@ from markupsafe import Markup, escape
 
 from .. import finding, words
 from ..filters import Filters, match
-from ..page import ROOT, Page, Slow, screen
+from ..page import ROOT, Page, Slow, screen, together
 from .requests import choices
 
 __all__ = ["ROUTES"]
@@ -32,7 +31,7 @@ async def search(page: Page) -> Response:
     best = page.args.get("sort") == "best"
     if not await page.row(finding.HAS_INDEX):
         return await page.render("gateway_search.html", missing=True, filters=filters)
-    found, pending, options = await asyncio.gather(
+    found, pending, options = await together(
         _found(page, filters, place, best), page.row(finding.PENDING), choices(page)
     )
     query = {**filters.query(), "in": place, "sort": "best" if best else ""}
@@ -63,7 +62,7 @@ async def _found(page: Page, filters: Filters, place: str, best: bool) -> dict[s
         return {**empty, "slow": True}
     more, rows = len(rows) > PAGE_SIZE, rows[:PAGE_SIZE]
     seqs = json.dumps([row["seq"] for row in rows])
-    snippets, hits = await asyncio.gather(
+    snippets, hits = await together(
         page.panel(finding.SNIPPETS, {"q": asked, "seqs": seqs, "open": OPEN, "close": CLOSE}),
         page.panel(finding.HITS, {"q": asked}),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +10,7 @@ from datasette.utils.asgi import Response
 
 from .. import queries
 from ..markdown import rendered
-from ..page import ROOT, Page, screen
+from ..page import ROOT, Page, screen, together
 from ..remedies import resume_command
 from ..steps import steps
 from ..words import PROVIDERS, cost, duration, inline, moment, visible
@@ -109,9 +108,9 @@ def _named(page: Page, known: Any) -> dict[str, Any]:
 async def _turns(page: Page, rows: Sequence[Any], before: Any) -> list[dict[str, Any]]:
     ids = [row["id"] for row in rows]
     jobs = [row["job_id"] for row in rows if row["job_id"]]
-    bodies, acts = await asyncio.gather(_bodies(page, ids), _acts(page, jobs))
+    bodies, acts = await together(_bodies(page, ids), _acts(page, jobs))
     texts = [bodies[id]["response"] if id in bodies else None for id in ids]
-    answers = await asyncio.gather(*(rendered(text) for text in texts))
+    answers = await together(*(rendered(text) for text in texts))
     spent = (before["cost"] or 0.0) if before else 0.0
     told = []
     for number, row in enumerate(rows):
@@ -132,14 +131,14 @@ async def _turns(page: Page, rows: Sequence[Any], before: Any) -> list[dict[str,
 
 
 async def _bodies(page: Page, ids: Sequence[str]) -> dict[str, Any]:
-    rows = await asyncio.gather(*(page.row(queries.TURN_BODY, {"id": id}) for id in ids))
+    rows = await together(*(page.row(queries.TURN_BODY, {"id": id}) for id in ids))
     return {id: row for id, row in zip(ids, rows, strict=True) if row is not None}
 
 
 async def _acts(page: Page, jobs: Sequence[str]) -> dict[str, Any]:
     """The steps of each job; of a job that took too long to read, none."""
     unique = list(dict.fromkeys(jobs))
-    rows = await asyncio.gather(
+    rows = await together(
         *(page.panel(queries.STEPS, {"job": job, "limit": STEPS}) for job in unique)
     )
     found: dict[str, Any] = defaultdict(list)
