@@ -14,7 +14,7 @@ from . import settings
 from .errors import PermissionDenied
 from .ids import new_id
 from .policy import approval
-from .policy.child_env import ACCESS_CAP
+from .policy.child_env import ACCESS_CAP, APPROVAL_POLICY
 from .policy.redact import redact
 from .progress import harmless
 from .providers.base import Provider
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .run import Run
     from .store.recording import Recorder
 
-__all__ = ["approve", "environment", "verdict_on"]
+__all__ = ["approve", "verdict_on"]
 
 PREVIEW = 280
 PREVIEW_SWITCH = "APPROVAL_LOG_PROMPTS"
@@ -81,7 +81,7 @@ def verdict_on(
     o = request.options
     words = [levels[o.native[w]] for w, levels in provider.native_words.items() if w in o.native]
     asked = approval.asked_for(request, access, words, request.servers)
-    policy = approval.policy_in_force(o, settings.said(approval.VARIABLE), os.environ)
+    policy = approval.policy_in_force(o, settings.said(APPROVAL_POLICY), os.environ)
     if policy is None:
         return asked, None
     return asked, approval.judged(asked, policy, switch=approval.switch_is_on(os.environ))
@@ -171,9 +171,3 @@ def _is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
         return False
-
-
-def environment(request: Request) -> dict[str, str]:
-    """Return what the child has to know: an agent's own asks are under the same policy."""
-    policy = request.options.approval_policy
-    return {approval.VARIABLE: policy} if request.approval and policy else {}

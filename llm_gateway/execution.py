@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from . import approve, nesting, process, sessions, settings
+from . import nesting, process, sessions, settings
 from .breaker import Breaker
 from .errors import (
     AuthFailed,
@@ -25,7 +25,7 @@ from .errors import (
     Transient,
 )
 from .events import Reply
-from .policy.child_env import child_environment
+from .policy.child_env import APPROVAL_POLICY, child_environment
 from .prices import fill_in_cost
 from .providers.base import Launch, Provider
 from .providers.features import cached_version, remember_version
@@ -197,7 +197,7 @@ class Execution:
         env, withheld = self.environment
         launch = Launch(
             executable=self.executable,
-            env={**env, **nesting.marks(self.job_id), **approve.environment(self.request)},
+            env={**env, **nesting.marks(self.job_id), **_approved_under(self.request)},
             environ=os.environ,
             cwd=self.request.options.cwd or "",
             access=self.access,
@@ -295,6 +295,12 @@ class Execution:
             return self.parser.reply() if self.parser is not None else None
         except Exception:  # a parser that failed must not keep the row from ending
             return None
+
+
+def _approved_under(request: Request) -> dict[str, str]:
+    """What the child has to know: an agent's own asks are under the same approval policy."""
+    policy = request.options.approval_policy
+    return {APPROVAL_POLICY: policy} if request.approval and policy else {}
 
 
 def _withheld(names: tuple[str, ...]) -> str:

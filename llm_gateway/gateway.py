@@ -20,7 +20,6 @@ from dataclasses import replace
 from functools import partial
 
 from . import nesting, sessions, settings
-from .approve import approve
 from .checks import check
 from .claiming import Claiming, joined_note
 from .errors import (
@@ -37,8 +36,8 @@ from .execution import Execution, state_of
 from .follow import Withdrawn, followed
 from .ids import new_id
 from .policy.access import refuse_unheld, resolve_access
+from .policy.child_env import APPROVAL_POLICY
 from .providers import provider_named
-from .providers.mcp import digests
 from .queueing import wait_for_place
 from .request import Access, Request, SessionPlan
 from .run import KILLED, LIVE, Run, Work, shortens_answer
@@ -247,7 +246,7 @@ class _Asking:
         try:
             plan = self._prepare(lock=lock)
             self._check()
-            approve(self.run, self.provider, self.recorder, self.say, may_ask=self.may_ask)
+            self._approve()
         except GatewayError as error:
             self._denied(error)
             raise
@@ -375,11 +374,24 @@ class _Asking:
         self.run.request = replace(self.request, options=replace(options, cwd=cwd, add_dirs=dirs))
         self.run.access = resolve_access(self.request.options.access, inherited, os.environ)
         refuse_unheld(self.request.options, os.environ)
-        servers = self.provider.servers(self.request.options, os.environ)
-        self.run.request = _shortened_prompt(
-            replace(self.request, servers=digests(servers, os.environ))
-        )
+        self.run.request = _shortened_prompt(self._with_servers())
         return choice.plan
+
+    def _with_servers(self) -> Request:
+        """The request with what tells the MCP servers that it names from others."""
+        servers = self.provider.servers(self.request.options, os.environ)
+        if not servers:
+            return self.request
+        from .providers.mcp import digests
+
+        return replace(self.request, servers=digests(servers, os.environ))
+
+    def _approve(self) -> None:
+        o = self.request.options
+        if o.approval_policy or o.approval_strategy or settings.said(APPROVAL_POLICY):
+            from .approve import approve
+
+            approve(self.run, self.provider, self.recorder, self.say, may_ask=self.may_ask)
 
     def _resolve_model(self) -> None:
         """Put the vendor's name in the place of an alias; one that nobody knows stays."""

@@ -21,7 +21,6 @@ __all__ = [
     "ASK",
     "POLICIES",
     "RULES",
-    "VARIABLE",
     "Asked",
     "Point",
     "Rule",
@@ -32,7 +31,6 @@ __all__ = [
     "switch_is_on",
 ]
 
-VARIABLE = "LLM_GATEWAY_APPROVAL_POLICY"
 ASK = "ask"
 # The highest score that each policy approves; None asks a person.
 POLICIES: dict[str, int | None] = {"strict": 2, "balanced": 5, "permissive": 7, ASK: None}

@@ -15,10 +15,17 @@ from functools import lru_cache
 
 from ..request import Access
 
-__all__ = ["ACCESS_CAP", "FULL_ACCESS_SWITCH", "VendorVariables", "child_environment"]
+__all__ = [
+    "ACCESS_CAP",
+    "APPROVAL_POLICY",
+    "FULL_ACCESS_SWITCH",
+    "VendorVariables",
+    "child_environment",
+]
 
 FULL_ACCESS_SWITCH = "LLM_GATEWAY_ALLOW_FULL_ACCESS"
 ACCESS_CAP = "LLM_GATEWAY_ACCESS_CAP"
+APPROVAL_POLICY = "LLM_GATEWAY_APPROVAL_POLICY"
 
 COMMON = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TZ", "LANG", "LANGUAGE", "LC_*"),

@@ -27,12 +27,12 @@ from ..errors import (
 )
 from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
-from . import mcp
 from .catalogue import Catalogue
 from .parsing import Parser
 from .upkeep import Upkeep
 
 if TYPE_CHECKING:
+    from . import mcp
     from .stored import StoredSession
 
 __all__ = [
@@ -179,6 +179,17 @@ class Provider(ABC):
             raise InvalidInput(f"{self.title} {self.no_mcp}.")
         return {}
 
+    def with_servers(self, env: dict[str, str], request: Request, launch: Launch) -> dict[str, str]:
+        """Add to the child's environment what its MCP servers' definitions name."""
+        if not request.servers:
+            return env
+        from . import mcp
+
+        return {
+            **mcp.handed_on(self.servers(request.options, launch.environ), launch.environ),
+            **env,
+        }
+
     def find_executable(self, environ: Mapping[str, str], override: str | None) -> str | None:
         """Return the CLI's absolute path: the override, PATH, then the usual install places."""
         if override:
@@ -223,6 +234,8 @@ class Provider(ABC):
         """Below full a tool of an MCP server needs its own name, and its server's."""
         tools = [t for t in request.options.allowed_tools or () if t.startswith(MCP_TOOL)]
         if tools and access is not Access.FULL:
+            from . import mcp
+
             prefix, between = self.mcp_names or (MCP_TOOL, "_")
             mcp.check_tools(tools, request.servers, prefix, between)
 

@@ -33,7 +33,6 @@ from ..errors import (
 from ..events import Event, Notice, Usage
 from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Options, Request, SessionPlan
-from . import mcp
 from .base import (
     SHARED_OPTIONS,
     Launch,
@@ -48,7 +47,6 @@ from .base import (
     quoted_prompt,
     tool_base,
 )
-from .claude_rules import check_rules
 from .claude_upkeep import CATALOGUE, UPKEEP
 from .features import mentions_variable
 from .instructions import workspace_instructions, workspace_root
@@ -56,6 +54,7 @@ from .messages import MessagesStream
 from .parsing import Exit
 
 if TYPE_CHECKING:
+    from . import mcp
     from .stored import StoredSession
 
 __all__ = ["Claude"]
@@ -164,7 +163,11 @@ class Claude(Provider):
 
     def check(self, request: Request, access: Access) -> None:
         super().check(request, access)
-        check_rules(request.options, access)
+        o = request.options
+        if any("(" in tool for tool in (*(o.allowed_tools or ()), *(o.disallowed_tools or ()))):
+            from .claude_rules import check_rules
+
+            check_rules(o, access)
 
     def plan(self, request: Request, launch: Launch) -> Invocation:
         o = request.options
@@ -204,11 +207,15 @@ class Claude(Provider):
         return stored.claude(Path(self.config_dir(environ)))
 
     def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
+        if not options.mcp_servers:
+            return {}
+        from . import mcp
+
         file = _user_file(environ)
-        own = mcp.own_servers(file) if options.mcp_servers else {}
-        if options.mcp_servers and options.trust_workspace:
+        own = mcp.own_servers(file)
+        if options.trust_workspace:
             own = {**mcp.own_servers(workspace_root(options.cwd or ".") / ".mcp.json"), **own}
-        return mcp.named(options.mcp_servers or (), own, str(file), options)
+        return mcp.named(options.mcp_servers, own, str(file), options)
 
     def _servers(self, request: Request, launch: Launch) -> tuple[list[str], dict[str, str]]:
         """Return the flags for MCP servers, and the variables that their definitions name."""
@@ -216,9 +223,11 @@ class Claude(Provider):
         only = bool(o.strict_mcp_config) or o.mcp_servers == ()
         # Below full the flag is there already, unless the workspace is trusted.
         strict = list(NO_MCP) if only and (not held or o.trust_workspace) else []
+        if not o.mcp_servers:
+            return strict, {}
+        from . import mcp
+
         told, secrets = mcp.without_secrets(self.servers(o, launch.environ), launch.environ)
-        if not told:
-            return strict, secrets
         path = private_file(launch.files, "mcp.json", json.dumps({"mcpServers": told}, indent=2))
         named = [t for t in o.allowed_tools or () if t.startswith("mcp__")] if held else []
         rules = named if held else [f"mcp__{name}" for name in told]

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput
 from ..policy.child_env import VendorVariables
 from ..request import Access, Invocation, Options, Request, SessionPlan
-from . import mcp
 from .base import (
     SHARED_OPTIONS,
     Launch,
@@ -33,6 +32,7 @@ from .codex_upkeep import CATALOGUE, UPKEEP
 from .instructions import workspace_instructions, workspace_root
 
 if TYPE_CHECKING:
+    from . import mcp
     from .stored import StoredSession
 
 __all__ = ["Codex"]
@@ -147,13 +147,17 @@ class Codex(Provider):
             )
 
     def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
-        words = options.mcp_servers or ()
+        words = options.mcp_servers
+        if not words:
+            return {}
+        from . import mcp
+
         if files := [word for word in words if mcp.is_file(word)]:
             raise InvalidInput(
                 f"Codex takes MCP servers by name, from its own config.toml; not from {files[0]}."
             )
         path = user_file(environ)
-        own = {**mcp.own_servers(SYSTEM), **mcp.own_servers(path)} if words else {}
+        own = {**mcp.own_servers(SYSTEM), **mcp.own_servers(path)}
         return mcp.named(words, own, str(path), options)
 
     def plan(self, request: Request, launch: Launch) -> Invocation:
@@ -174,7 +178,7 @@ class Codex(Provider):
         return Invocation(
             argv=tuple(argv),
             stdin=_prompt(request, session).encode(),
-            env={**mcp.handed_on(self.servers(o, launch.environ), launch.environ), **launch.env},
+            env=self.with_servers(launch.env, request, launch),
             cwd=launch.cwd,
             access=launch.access,
             session=session,
@@ -245,6 +249,10 @@ def _servers(request: Request, others: Iterable[str], held: bool) -> dict[str, o
     calls read-only, and whatever the user's file approves.
     """
     servers: dict[str, object] = {name: {"enabled": False} for name in others}
+    if not request.servers:
+        return servers
+    from . import mcp
+
     for name in request.servers:
         tools = mcp.tools_of(name, request.options.allowed_tools or (), *Codex.mcp_names)
         only = {"enabled_tools": tools, "default_tools_approval_mode": "approve"} if held else {}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidInput, SessionLost
 from ..policy.child_env import VendorVariables
 from ..request import Access, Attachment, Invocation, Options, Request, SessionPlan
-from . import gemini_policy, mcp
+from . import gemini_policy
 from .base import (
     SHARED_OPTIONS,
     Launch,
@@ -32,6 +32,7 @@ from .gemini_output import INSTALL, LOGIN, TITLE, GeminiParser
 from .gemini_upkeep import CATALOGUE, UPKEEP
 
 if TYPE_CHECKING:
+    from . import mcp
     from .stored import StoredSession
 
 __all__ = ["Gemini"]
@@ -155,10 +156,7 @@ class Gemini(Provider):
         return Invocation(
             argv=tuple(argv),
             stdin=_stdin(prompt, attached),
-            env={
-                **mcp.handed_on(self.servers(o, launch.environ), launch.environ),
-                **_environment(launch, trusted),
-            },
+            env=self.with_servers(_environment(launch, trusted), request, launch),
             cwd=launch.cwd,
             access=launch.access,
             session=launch.session,
@@ -170,13 +168,17 @@ class Gemini(Provider):
         return stored.gemini(gemini_policy.own_folders(environ)[0] / ".gemini")
 
     def servers(self, options: Options, environ: Mapping[str, str]) -> mcp.Definitions:
-        words = options.mcp_servers or ()
+        words = options.mcp_servers
+        if not words:
+            return {}
+        from . import mcp
+
         if files := [word for word in words if mcp.is_file(word)]:
             raise InvalidInput(
                 f"Gemini CLI takes MCP servers by name, from its own settings; not from {files[0]}."
             )
         path = gemini_policy.own_folders(environ)[0] / ".gemini" / "settings.json"
-        return mcp.named(words, mcp.own_servers(path) if words else {}, str(path), options)
+        return mcp.named(words, mcp.own_servers(path), str(path), options)
 
     def parser(self, request: Request, invocation: Invocation) -> GeminiParser:
         return GeminiParser(

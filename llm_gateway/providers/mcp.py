@@ -33,15 +33,15 @@ __all__ = [
 ]
 
 Definitions = Mapping[str, Mapping[str, Any]]
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"
 # Where a definition keeps what nobody else should see.
 SECRET_TABLES = ("env", "headers", "http_headers")
 NAMES_OF_VARIABLES = ("env_vars", "bearer_token_env_var", "env_http_headers")
 OURS = "LLM_GATEWAY_"
-TOOL = re.compile(r"[A-Za-z0-9_.-]+\Z")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]{0,1000})?\}")
-_MENTIONED = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")  # gemini needs no braces
-_WHOLE_VARIABLE = re.compile(r"(?:[A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}\Z")
+TOOL = r"[A-Za-z0-9_.-]+\Z"
+_VARIABLE = r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-[^}]{0,1000})?\}"
+_MENTIONED = r"\$\{?([A-Za-z_][A-Za-z0-9_]*)"  # gemini needs no braces
+_WHOLE_VARIABLE = r"(?:[A-Za-z]+ )?\$\{[A-Za-z_][A-Za-z0-9_]*\}\Z"
 LARGEST_FILE = 1024 * 1024
 
 
@@ -132,7 +132,7 @@ def _is_table(value: object) -> bool:
 
 
 def _check(name: str, definition: object) -> None:
-    if not NAME.match(name):
+    if not re.match(NAME, name):
         raise InvalidInput(
             f"{name!r} cannot be the name of an MCP server here: letters, digits, - and _ can."
         )
@@ -156,7 +156,7 @@ def handed_on(value: object, environ: Mapping[str, str]) -> dict[str, str]:
 
     The gateway's own are never among them: they say what the agent may do.
     """
-    names = {found[1] for text in _texts(value) for found in _MENTIONED.finditer(text)}
+    names = {found[1] for text in _texts(value) for found in re.finditer(_MENTIONED, text)}
     names |= set(_listed(value))
     return {n: environ[n] for n in sorted(names) if n in environ and not n.startswith(OURS)}
 
@@ -215,14 +215,14 @@ def _shown(words: list[str], variables: dict[str, str]) -> list[str]:
 
 def _hidden(value: object, variables: dict[str, str]) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    if _WHOLE_VARIABLE.match(text):
+    if re.match(_WHOLE_VARIABLE, text):
         return text
 
     def expanded(found: re.Match[str]) -> str:  # the CLI does not expand what an expansion gives
         return variables.get(found[1], (found[2] or "").removeprefix(":-"))
 
     name = f"GATEWAY_MCP_{len(variables)}"
-    variables[name] = _VARIABLE.sub(expanded, text)
+    variables[name] = re.sub(_VARIABLE, expanded, text)
     return "${" + name + "}"
 
 
@@ -239,7 +239,7 @@ def check_tools(tools: Iterable[str], servers: Iterable[str], prefix: str, betwe
                 f"The tool {tool} is of no server that mcp_servers names; name its server there, "
                 "or ask for it with -o access full."
             )
-        if not TOOL.match(tool[len(start) :]):
+        if not re.match(TOOL, tool[len(start) :]):
             raise InvalidInput(f"{tool} is not the whole name of one tool: {start}TOOL.")
 
 
