@@ -3,7 +3,6 @@
     ask       a thread answers the request and its reader iterates the run, or awaits it
     submit    a worker answers it; whoever wants the answer asks for it later
     work      what the worker does
-    follow    waits for a job that is there already
 
 Session and access come first, then every check that needs no process, then the claim: one
 transaction says whether this request runs or has the answer of another one.
@@ -48,7 +47,7 @@ from .store.claims import Claim
 from .store.recorder import Recorder, open_recorder
 from .worker_start import start_worker
 
-__all__ = ["Run", "ask", "follow", "submit", "work"]
+__all__ = ["Run", "ask", "submit", "work"]
 
 
 def ask(request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
@@ -60,14 +59,6 @@ def ask(request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
     raises a ``GatewayError`` for everything that is no answer. Leaving the loop ends the child.
     """
     return _started(request, _answer, gone)
-
-
-def follow(job_id: str, request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
-    """Return a run that waits for a job of the recorder; leaving it does not end the job.
-
-    :param request: the request of the job, for what the reader shows of it.
-    """
-    return _started(request, _follow_job, gone, job_id)
 
 
 def submit(request: Request, say: Callable[[str], None]) -> Claim:
@@ -103,17 +94,6 @@ def _started(
 
 def _answer(run: Run, stack: ExitStack) -> Reply:
     return _Asking(run, stack).answer()
-
-
-def _follow_job(run: Run, stack: ExitStack) -> Reply:
-    recorder = open_recorder(run.say)
-    stack.callback(recorder.close)
-    if recorder.connection is None:
-        raise InvalidInput("The recorder is off, so there are no jobs (LLM_GATEWAY_LOGS_DB).")
-    run.outcome = "collected"
-    reply = followed(run, recorder.connection, run.job_id)
-    stack.callback(_deliver, run, recorder)
-    return reply
 
 
 def _work(run: Run, stack: ExitStack) -> Reply:

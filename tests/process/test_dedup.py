@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes.claude import answer, ended, init, message, says, thinks, tool
 from tests.fakes.cli import FakeCli, until
-from tests.harness import Llm, Recorder, logged
+from tests.harness import Llm, Ran, Recorder, logged
 from tests.process.asking import asked, at_once, submit
 
 SLOW = {"sleep": 1.5}
@@ -75,14 +75,25 @@ def test_identical_prompts_at_once_are_one_spawn(
     assert "-o force_refresh 1" in joined["notices"][0]
 
 
-def test_two_llm_commands_share_one_spawn(llm: Llm, claude: FakeCli) -> None:
-    """Each logs its own row; the joiner's says whose answer it is, and counts no tokens."""
-    claude.does(slowly())
+def two_of(llm: Llm, claude: FakeCli) -> tuple[bytes, Ran]:
+    """The same prompt in two commands, of which the second joins the first."""
+    gate = llm.work.parent / "joined"
+    claude.does([init(), {"wait_for": str(gate)}, message("A: $PROMPT"), ended("A: $PROMPT")])
     first = llm.start("-m", "gateway-claude", "same")
     claude.wait_for_call()
-    second = llm("-m", "gateway-claude", "same")
-    assert second.answer == "A: same\n"
-    assert first.communicate(timeout=90)[0] == b"A: same\n"
+    second = llm.start("-m", "gateway-claude", "same")
+    assert second.stderr is not None
+    said = until(lambda: os.read(second.stderr.fileno(), 4096))  # type: ignore[union-attr]
+    gate.touch()
+    out, err = second.communicate(timeout=90)
+    ran = Ran(second.returncode, out.decode(), (said + err).decode(), 0.0)
+    return first.communicate(timeout=90)[0], ran
+
+
+def test_two_llm_commands_share_one_spawn(llm: Llm, claude: FakeCli) -> None:
+    """Each logs its own row; the joiner's says whose answer it is, and counts no tokens."""
+    first, second = two_of(llm, claude)
+    assert second.answer == "A: same\n" == first.decode()
     assert len(claude.calls) == 1
     assert "joined job" in second.err
     newest = logged(llm, "-n", "2")
@@ -96,11 +107,7 @@ def test_the_first_continuation_of_a_joined_answer_has_a_session_of_its_own(
     llm: Llm, claude: FakeCli
 ) -> None:
     """Two conversations must not write into one session of the vendor's."""
-    claude.does(slowly())
-    first = llm.start("-m", "gateway-claude", "same")
-    claude.wait_for_call()
-    llm("-m", "gateway-claude", "same").ok()
-    first.communicate(timeout=90)
+    two_of(llm, claude)
     joined = next(r for r in logged(llm, "-n", "2") if "joined" in r["response_json"])
     claude.does(answer("more"))
     ran = llm("--cid", joined["conversation_id"], "go on")
