@@ -78,7 +78,8 @@ BODY = (
     " substr(system, 1, 20000) AS system, substr(response, 1, 200000) AS response,"
     " length(response) AS response_chars, substr(messages, 1, 400000) AS messages,"
     " substr(stderr, -20000) AS stderr, length(stderr) AS stderr_chars,"
-    " attachments, schema FROM bodies WHERE id = :id"
+    " substr(prompt_asked, 1, 40000) AS prompt_asked, attachments, schema"
+    " FROM bodies WHERE id = :id"
 )
 LLM_ROWS = (
     ("turns", "SELECT 1 FROM turns WHERE id = :id"),
@@ -98,6 +99,10 @@ PREVIOUS = (
 NEXT = (
     f"SELECT {LIST}, {PREVIEW} FROM request_rows r WHERE r.session_id = :session"
     " AND (r.datetime_utc, r.id) > (:at, :id) ORDER BY r.datetime_utc, r.id LIMIT 1"
+)
+SAME_PROMPT = (
+    "SELECT count(*) FROM (SELECT 1 FROM request_rows"
+    " WHERE prompt_hash = :hash AND id <> :id LIMIT 100)"
 )
 SESSION_SIZE = "SELECT count(*) FROM request_rows WHERE session_id = :session"
 

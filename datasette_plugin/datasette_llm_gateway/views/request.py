@@ -41,6 +41,7 @@ async def request(page: Page) -> Response:
         neighbours,
         events,
         turn,
+        same,
     ) = await together(
         page.row(queries.BODY, {"id": row["id"]}),
         page.row(queries.JOB, {"id": job_id}),
@@ -52,6 +53,7 @@ async def request(page: Page) -> Response:
         _neighbours(page, row),
         _events(page, job_id),
         _turn(page, row["turn_id"]),
+        page.row(queries.SAME_PROMPT, {"hash": row["prompt_hash"], "id": row["id"]}),
     )
     done = steps((acts or [])[:STEPS])
     spans = {text["attempt"]: (text["first"], text["last"]) for text in texts or []}
@@ -87,6 +89,7 @@ async def request(page: Page) -> Response:
         options=_options(row["options_json"]),
         tools_run=_lists(row["tools_run"]),
         turn_url=turn,
+        same=same[0],
         live=row["status"] in ("queued", "running"),
         **neighbours,
         **events,
