@@ -23,6 +23,7 @@ from llm_gateway.events import (
 )
 from llm_gateway.ids import new_id
 from llm_gateway.request import Access, Options, Request
+from llm_gateway.store import rollups
 from llm_gateway.store.recorder import Recorder, open_recorder
 
 __all__ = ["ANSWER", "Sample", "hostile", "make"]
@@ -42,6 +43,17 @@ return name.strip(), value.strip()
 1. The test in `tests/test_headers.py` now covers a port.
 2. Nothing else calls it with more than one colon. See [the RFC](https://example.org/rfc).
 """
+ANSWERS = (
+    "The gateway turns a prompt into one run of a vendor's CLI. It records the run before it starts."
+    " Sessions stay the vendor's own. Access is read-only unless asked. Retries never repeat work.",
+    "1. `split_frames` trusts the length in the header.\n2. `load_config` evaluates dates as code.\n"
+    "3. `retry` sleeps while it holds the lock.",
+    "Apache-2.0, by the `LICENSE` file and `pyproject.toml`.",
+    "The test starts two servers on one port. The second fails on a machine that reuses ports"
+    " slowly; ask the system for a free one instead:\n\n```python\nserver.bind(('127.0.0.1', 0))\n```",
+    "**Parsing** keeps ports in `Host`.\n\n**Speed** lists open twice as fast.\n\n**Fixes** three"
+    " crashes on empty input.",
+)
 MODELS = {
     "claude": "claude-opus-4-6",
     "codex": "gpt-5.4-codex",
@@ -198,7 +210,11 @@ class Sample:
             self.conn.execute(statement, values)
 
     def close(self) -> None:
-        """Everything is on disk after this."""
+        """Everything is on disk after this, and added up at the times that it was given."""
+        assert self.conn is not None
+        for table in ("hourly", "daily", "hourly_durations", "daily_durations"):
+            self.conn.execute(f"DELETE FROM {table}")
+        rollups.fill(self.conn)
         self.recorder.close()
         del os.environ["LLM_GATEWAY_LOGS_DB"]
 
@@ -243,6 +259,28 @@ def make(path: Path) -> dict[str, str]:
     """The sample; gives the ids of the requests that tests look at."""
     sample, ids = Sample(path), {}
     threads = {"fix": new_id(), "plan": new_id()}
+    prompts = [
+        "Summarise docs/architecture.md in five sentences.", "the three riskiest functions",
+        "Which licence does this project have?", "Explain the failing test in CI",
+        "Draft the release notes for 1.4 from the git log since v1.3, grouped by area, one line each.",
+    ]  # fmt: skip
+    for number in reversed(range(54)):
+        provider = ("claude", "codex", "gemini", "claude", "grok", "demo")[number % 6]
+        sample.run(
+            provider, prompts[number % 5], answer=ANSWERS[number % 5], age=timedelta(hours=3 * number + 2, minutes=number * 7 % 60),
+            took=900 + (number * 7919) % 64_000, cost=None if provider in ("codex", "demo") else 0.004 + number % 9 / 40,
+            tokens=(900 + number * 731, 60 + number * 37), cwd=f"/home/ada/work/{('webserver', 'notes', 'infra')[number % 3]}",
+            access=("read", "read", "edit")[number % 3],
+        )  # fmt: skip
+    for number, category in enumerate(FAILURES):
+        ids[category] = sample.run(
+            ("claude", "codex", "gemini", "grok")[number], "Port the build to the new runner",
+            status="timed_out" if category == "timeout" else "failed", category=category, answer="",
+            age=timedelta(hours=5 * number + 4), cost=None, stderr="HTTP 429 Too Many Requests\n" * 3,
+        )  # fmt: skip
+    ids["canceled"] = sample.run("gemini", "Rewrite everything in Rust", status="canceled", category="canceled",
+                                 answer="", age=timedelta(hours=9), took=3100)  # fmt: skip
+    ids["unkept"] = sample.run("claude", "secret prompt", keep=False, age=timedelta(hours=11))
     sid = "0b9f2c44-77aa-4c1e-9d2f-5c0ffee00001"
     ids["first"] = sample.run(
         "claude", "Why does the server drop the port from Host headers?", session=sid, thread=threads["fix"],
@@ -257,28 +295,6 @@ def make(path: Path) -> dict[str, str]:
         "codex", "Review the change of the last commit.", thread=threads["fix"], age=timedelta(minutes=31),
         tools=[("shell", {"command": ["git", "show", "--stat"]}, "3 files changed")], cost=None, took=33_000,
     )  # fmt: skip
-    prompts = [
-        "Summarise docs/architecture.md in five sentences.", "the three riskiest functions",
-        "Which licence does this project have?", "Explain the failing test in CI",
-        "Draft the release notes for 1.4 from the git log since v1.3, grouped by area, one line each.",
-    ]  # fmt: skip
-    for number in range(54):
-        provider = ("claude", "codex", "gemini", "claude", "grok", "demo")[number % 6]
-        sample.run(
-            provider, prompts[number % 5], age=timedelta(hours=3 * number + 2, minutes=number * 7 % 60),
-            took=900 + (number * 7919) % 64_000, cost=None if provider in ("codex", "demo") else 0.004 + number % 9 / 40,
-            tokens=(900 + number * 731, 60 + number * 37), cwd=f"/home/ada/work/{('webserver', 'notes', 'infra')[number % 3]}",
-            access=("read", "read", "edit")[number % 3],
-        )  # fmt: skip
-    for number, category in enumerate(FAILURES):
-        ids[category] = sample.run(
-            ("claude", "codex", "gemini", "grok")[number], "Port the build to the new runner",
-            status="timed_out" if category == "timeout" else "failed", category=category, answer="",
-            age=timedelta(hours=5 * number + 4), cost=None, stderr="HTTP 429 Too Many Requests\n" * 3,
-        )  # fmt: skip
-    ids["canceled"] = sample.run("gemini", "Rewrite everything in Rust", status="canceled", category="canceled",
-                                 answer="", age=timedelta(hours=9), took=3100)  # fmt: skip
-    ids["unkept"] = sample.run("claude", "secret prompt", keep=False, age=timedelta(hours=11))
     ids["running"] = sample.run(
         "claude", "Migrate the settings page to the new form library", status="running", kind="worker",
         access="edit", age=timedelta(minutes=3), tools=TOOLS[:3], answer="I have moved the first two forms; ",
