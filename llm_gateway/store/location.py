@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,9 @@ __all__ = ["Unusable", "kind_of", "locate", "lock", "set_aside"]
 
 Warn = Callable[[str], None]
 _MAGIC = b"SQLite format 3\0"
+_MOST_FILES = 16  # a process has one recorder; whoever had this many has closed the first
+_looked_at: dict[tuple[int, int], int] = {}
+_looking = threading.Lock()
 
 
 class Unusable(Exception):
@@ -37,8 +41,7 @@ class Unusable(Exception):
 def kind_of(path: Path) -> str:
     """``missing`` (or empty), ``ours``, ``foreign`` (somebody's database) or ``garbage``."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(100)
+        head = _head(path)
     except FileNotFoundError:
         return "missing"
     if not head:
@@ -47,6 +50,24 @@ def kind_of(path: Path) -> str:
         return "garbage"
     marked = struct.unpack(">I", head[68:72])[0] == connection.APPLICATION_ID
     return "ours" if marked else "foreign"
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, by a descriptor that stays open.
+
+    Closing any descriptor of a file lets go of all locks that the process holds on it. Another
+    process would then take SQLite's connections here for closed, and remove the log under them.
+    """
+    with _looking:
+        told = path.stat()
+        descriptor = _looked_at.pop((told.st_dev, told.st_ino), None)
+        if descriptor is None:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            told = os.fstat(descriptor)
+        _looked_at[told.st_dev, told.st_ino] = descriptor
+        if len(_looked_at) > _MOST_FILES:
+            os.close(_looked_at.pop(next(iter(_looked_at))))
+        return os.pread(descriptor, 100, 0)
 
 
 def locate(warn: Warn) -> Path | None:

@@ -52,6 +52,26 @@ def modes(directory: Path) -> dict[str, int]:
     return {str(path.name): stat.S_IMODE(path.stat().st_mode) for path in paths}
 
 
+OTHER = """
+import sqlite3, sys
+sqlite3.connect(sys.argv[1]).execute("select 1 from meta").fetchone()
+"""
+
+
+def test_a_second_look_at_the_file_leaves_the_locks_of_the_first_run(home: Path) -> None:
+    """POSIX takes all locks of a process when it closes a descriptor of the file: the log stays."""
+    path = location.locate(print)
+    assert path is not None
+    conn = connection.connect(path)
+    conn.execute("insert into meta values ('before', 1)")
+    log = Path(f"{path}-wal")
+    inode = log.stat().st_ino
+    assert location.locate(print) == path
+    subprocess.run([sys.executable, "-c", OTHER, str(path)], check=True)  # the last one to close?
+    assert log.exists() and log.stat().st_ino == inode
+    conn.close()
+
+
 def test_the_first_run_makes_a_private_marked_file(home: Path) -> None:
     """0700 and 0600, also -wal and -shm, whatever the umask says."""
     before = os.umask(0)
