@@ -66,7 +66,7 @@ def breaker_changes(keys: Iterable[str]) -> str:
 def breakers_at(keys: Iterable[str]) -> str:
     """The state that each breaker was in before a span of time."""
     return (
-        "SELECT scope, to_state, max(datetime_utc) FROM breaker_changes"
+        "SELECT scope, provider, to_state, max(datetime_utc) FROM breaker_changes"
         f" WHERE datetime_utc < :since{_provider(keys)} GROUP BY scope"
     )
 

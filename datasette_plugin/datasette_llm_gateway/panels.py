@@ -208,7 +208,7 @@ async def breaker_strips(scene: Scene) -> Panel:
     if changes is None or earlier is None or known is None:
         panel.slow = True
         return panel
-    scopes = {row["scope"]: row["provider"] for row in (*known, *changes)}
+    scopes = {row["scope"]: row["provider"] for row in (*known, *earlier, *changes)}
     if not scopes:
         panel.empty = "No vendor has failed so often that it was not asked"
         return panel

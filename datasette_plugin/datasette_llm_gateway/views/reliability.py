@@ -20,7 +20,9 @@ __all__ = ["ROUTES", "phrase"]
 
 SHARED = {"joined": "k-1", "collected": "k-2", "reused": "k-3"}
 NEWEST_RETRIED = 1000
-_NUMBERS = re.compile(r"\b[0-9a-f]{8,}\b|\b[0-9a-f]{4,}(?:-[0-9a-f]+)+\b|\d[\d:.,]*")
+_NUMBERS = re.compile(
+    r"\b(?=[a-f-]*\d)[0-9a-f]{4,}(?:-[0-9a-f]+)+\b|\b(?=[a-f]*\d)[0-9a-f]{8,}\b|\d+(?:[:.,]\d+)*"
+)
 
 
 @screen("reliability")

@@ -110,8 +110,6 @@ def _whole(text: str | None) -> int:
 def marked(snippet: str | None) -> Markup:
     """The text around the words, with the words marked; escaped before anything is put in."""
     text = str(escape(words.inline(snippet, 600)))
-    opened, closed = text.count(OPEN), text.count(CLOSE)
-    text += CLOSE * max(0, opened - closed)
     parts, depth = [], 0
     for letter in text:
         if letter == OPEN:
@@ -122,7 +120,7 @@ def marked(snippet: str | None) -> Markup:
             depth = max(0, depth - 1)
         else:
             parts.append(letter)
-    return Markup("".join(parts))
+    return Markup("".join(parts) + ("</mark>" if depth else ""))
 
 
 ROUTES = [(rf"^{ROOT}/search$", search)]
