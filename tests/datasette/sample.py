@@ -266,7 +266,7 @@ def make(path: Path) -> dict[str, str]:
     ]  # fmt: skip
     for number in reversed(range(54)):
         provider = ("claude", "codex", "gemini", "claude", "grok", "demo")[number % 6]
-        sample.run(
+        ids["asked"] = sample.run(
             provider, prompts[number % 5], answer=ANSWERS[number % 5], age=timedelta(hours=3 * number + 2, minutes=number * 7 % 60),
             took=900 + (number * 7919) % 64_000, cost=None if provider in ("codex", "demo") else 0.004 + number % 9 / 40,
             tokens=(900 + number * 731, 60 + number * 37), cwd=f"/home/ada/work/{('webserver', 'notes', 'infra')[number % 3]}",
