@@ -137,6 +137,7 @@ def _settle(path: Path, warn: Warn) -> Path:
         return _settle(path, warn)
     if kind == "missing":
         _create(path)
+        _head(path)  # a process holds as much after its first prompt as after any
     else:
         _make_private(path)
     return path
