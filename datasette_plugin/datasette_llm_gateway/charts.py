@@ -56,11 +56,11 @@ def svg(
     )
 
 
-def nice_ticks(highest: Number, about: int = 4) -> list[float]:
-    """Round numbers from 0 to a little above the highest."""
+def nice_ticks(highest: Number, about: int = 4, least: Number = 0) -> list[float]:
+    """Round numbers from 0 to a little above the highest, no closer than ``least``."""
     if not highest or highest < 0 or not math.isfinite(highest):
         return [0.0, 1.0]
-    rough = highest / about
+    rough = max(highest / about, least)
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * 0.999)
     return [step * n for n in range(math.ceil(highest / step - 1e-9) + 1)]
@@ -86,10 +86,11 @@ class Frame:
     right: Number = 8
     top: Number = 10
     bottom: Number = 24
+    least: Number = 0  # between two grid lines
 
     @property
     def ticks(self) -> list[float]:
-        return nice_ticks(self.highest)
+        return nice_ticks(self.highest, least=self.least)
 
     def y(self, value: Number) -> float:
         """The height at which a value stands."""

@@ -105,7 +105,9 @@ def stacked(
             for index, place in enumerate(places)
         ]
         series.append(((classes or {}).get(group) or words.provider_class(group), marks))
-    panel.chart = charts.columns(f"{title} by {span.unit}", span.labels, series, _axis(shown))
+    panel.chart = charts.columns(
+        f"{title} by {span.unit}", span.labels, series, _axis(shown), least=1
+    )
     panel.legend = [
         (words.inline(group, 24), css) for (css, _), group in zip(series, groups, strict=True)
     ]

@@ -128,7 +128,7 @@ def added(rows: Iterable[Mapping[str, Any] | Any]) -> dict[str, float]:
 def by_place(
     rows: Iterable[Any], span: Span, key: str = "provider"
 ) -> dict[str, list[dict[str, float]]]:
-    """Sums of each place in time, for each value of ``key``."""
+    """Sums of each place in time, for each value of ``key``; what has most comes first."""
     found: dict[str, list[dict[str, float]]] = {}
     for row in rows:
         places = found.get(row[key])
@@ -139,4 +139,4 @@ def by_place(
             value = row[name]
             if value:
                 place[name] += value
-    return found
+    return dict(sorted(found.items(), key=lambda pair: -sum(p["requests"] for p in pair[1])))

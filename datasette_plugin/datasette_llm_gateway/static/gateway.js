@@ -9,6 +9,9 @@
       $$("input, select", form).forEach((field) => { if (!field.value) field.disabled = true; })));
   addEventListener("pageshow", () => $$("form.gw-filters :disabled").forEach((field) => { field.disabled = false; }));
 
+  // A narrow window shows a part of the navigation: the part where one is.
+  document.querySelector(".gw-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
   // Copy: the text of an element (#id), or of an address of ours.
   $$("[data-copy]").forEach((button) => {
     if (!navigator.clipboard) return;
