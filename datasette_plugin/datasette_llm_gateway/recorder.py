@@ -49,11 +49,15 @@ def files(datasette: Any) -> Files:
 
 
 def attach(datasette: Any) -> Files:
-    """Find both files and serve what Datasette does not serve yet; said again, looks again."""
+    """Find both files and serve what Datasette does not serve yet; said again, looks again.
+
+    A file that is served is not looked at again: closing it would let go of the locks that the
+    connections of this process hold on it, and the gateway would remove the log under them.
+    """
     found, told = files(datasette), config(datasette)
-    found.path, found.off = _recorder_path(told)
     found.llm_path = _llm_path(told)
     if found.recorder is None:
+        found.path, found.off = _recorder_path(told)
         found.recorder = _served(datasette, found.path) or _first_recorder(datasette)
     if found.recorder is None and found.path and is_recorder(found.path) and _wanted(told):
         found.recorder = _add(datasette, found.path, "gateway")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,30 @@ def test_nobody_writes(made: Made, browse: Open) -> None:
         )
         assert answer.status_code in (403, 404, 405), (address, answer.text[:200])
     assert browser.wait(database.execute("SELECT count(*) FROM request_rows")).first()[0] > 50
+
+
+WRITER = """
+import sqlite3, sys
+conn = sqlite3.connect(sys.argv[1])
+conn.execute("pragma journal_mode=wal")
+conn.execute("update meta set value = value")
+conn.commit()
+conn.close()
+"""
+
+
+def test_a_page_leaves_the_locks_of_this_process(made: Made, browse: Open, tmp_path: Path) -> None:
+    """A gateway that ends meanwhile leaves the log alone, since these connections still read it."""
+    path = Path(shutil.copy(made[0], tmp_path / "logs.db"))
+    browser = browse(path)
+    write = [sys.executable, "-c", WRITER, str(path)]
+    log = Path(f"{path}-wal")
+    subprocess.run(write, check=True)
+    assert not log.exists()  # nobody else had it
+    for _ in range(2):
+        browser.ok("/-/gateway/requests")
+    subprocess.run(write, check=True)
+    assert log.exists()
 
 
 def test_other_hosts(made: Made, browse: Open) -> None:
