@@ -3,9 +3,10 @@ MODEL ?= gateway-demo
 DATASETTE_NEXT ?= datasette==1.0a41
 BIN = .venv/bin
 PROMPT ?= Say hello, and count these words.
+MINUTES ?= 10
 FOLLOW_UP ?= What did I ask you first?
 
-.PHONY: demo test test-datasette test-vendor lint docs check-docs bench clean
+.PHONY: demo test test-datasette test-vendor lint docs check-docs bench soak clean
 
 # What `make demo` records stays in .demo; a vendor's CLI still finds its own login.
 demo: export LLM_USER_PATH = $(CURDIR)/.demo/llm
@@ -48,6 +49,10 @@ check-docs: .venv/tested
 # What the gateway costs: the table of docs/performance.md, printed.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+
+# Two jobs a second for MINUTES while processes are killed; nothing may be left afterwards.
+soak: .venv/installed
+	$(BIN)/python -m benchmarks.soak $(MINUTES)
 
 clean:
 	rm -rf .venv .venv-next .demo .cache build *.egg-info datasette_plugin/*.egg-info
