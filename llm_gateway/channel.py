@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 __all__ = ["Channel"]
 
 IN_MEMORY = 4 * 1024 * 1024
+LOOK_UP = 0.5
 
 
 @dataclass(slots=True)
@@ -65,7 +66,13 @@ class Channel:
 
     def get(self) -> list[Any] | None:
         """Wait for the next batch; None at the end."""
-        return self._opened(*(self._queue.get() if self._end is None else (self._end, 0)))
+        return self._opened(*(self._next() if self._end is None else (self._end, 0)))
+
+    def _next(self) -> tuple[list[Any] | _Spilled | _End, int]:
+        """Look up now and then: a Ctrl-C that another thread was given wakes nobody here."""
+        while True:
+            with suppress(Empty):
+                return self._queue.get(timeout=LOOK_UP)
 
     async def aget(self) -> list[Any] | None:
         """Wait for the next batch without blocking the event loop; None at the end."""

@@ -17,6 +17,7 @@ from .run import Run
 from .spec import spec_of
 from .store import claims
 from .store.claims import Claim, Full, Limits
+from .store.jobs import heard_at
 from .store.recorder import Recorder
 from .store.text import iso, seconds_of
 
@@ -137,12 +138,12 @@ def joined_note(conn: sqlite3.Connection, claim: Claim) -> str:
     if claim.outcome in ("ran", "queued"):
         return f"job {job['id']} (llm gateway job result {job['id']})"
     if claim.outcome == "joined":
-        begun = _ago(job["started_at"])
-        silent = conn.execute(
-            "SELECT 1 FROM events WHERE job_id = ? LIMIT 1", (job["id"],)
-        ).fetchone()
-        said = "" if silent else ", which has said nothing yet"
-        return f"joined job {job['id']}, begun {begun} ago{said}; -o force_refresh 1 runs its own"
+        heard = heard_at(conn, job["id"])
+        silent = "silent since" if heard is None else f"silent for {_since(heard)}"
+        return (
+            f"joined job {job['id']}, begun {_ago(job['started_at'])} ago, {silent}; "
+            "-o force_refresh 1 runs its own"
+        )
     age = _ago(job["finished_at"])
     return (
         f"{claim.outcome} the answer of job {job['id']}, {age} old; "
@@ -151,8 +152,12 @@ def joined_note(conn: sqlite3.Connection, claim: Claim) -> str:
 
 
 def _ago(moment: str) -> str:
+    return _since(seconds_of(moment))
+
+
+def _since(moment: float) -> str:
     """How long ago that was, in the largest unit that fits."""
-    seconds = max(0.0, time.time() - seconds_of(moment))
+    seconds = max(0.0, time.time() - moment)
     for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {name}"

@@ -9,6 +9,7 @@ import time
 from . import errors
 from .errors import Canceled, GatewayError, IdleTimedOut, Orphaned, TimedOut
 from .events import Done, Event, Reply, ToolCall, ToolResult
+from .proctree import is_stopped
 from .run import Run
 from .store import jobs
 from .store.jobs import State
@@ -18,6 +19,7 @@ __all__ = ["Withdrawn", "error_of", "followed"]
 PATIENT, LAZY = 0.01, 0.05
 LAZY_AFTER = 30.0
 OWNER_LOOKED_AT_EVERY = 1.0
+SILENT = 30.0
 
 
 class Withdrawn(Exception):
@@ -39,7 +41,7 @@ class _Following:
         self.run, self.conn, self.job_id, self.timed = run, conn, job_id, timed
         self.seq = -1
         self.began = self.heard = self.looked = time.monotonic()
-        self.something_ran = False
+        self.something_ran = self.named = False
         self.version = -1
 
     def reply(self) -> Reply:
@@ -80,11 +82,24 @@ class _Following:
             if now - self.looked > OWNER_LOOKED_AT_EVERY:
                 self.looked = now
                 jobs.reap(self.conn, self.job_id)
+                self._name_silent_owner(now)
                 return
             version = self.conn.execute("PRAGMA data_version").fetchone()[0]
             if version != self.version:
                 self.version = version
                 return
+
+    def _name_silent_owner(self, now: float) -> None:
+        """Say once who is waited for, and the way out, where nothing comes."""
+        if self.named or now - self.heard < SILENT:
+            return
+        pid = jobs.get(self.conn, self.job_id)["owner_pid"]
+        state = "is stopped" if pid and is_stopped(pid) else "runs"
+        self.run.say(
+            f"job {self.job_id} has been silent for {SILENT:g} s; its process {pid} {state}; "
+            "-o force_refresh 1 runs a job of its own"
+        )
+        self.named = True
 
     def _gone(self) -> bool:
         return self.run.gone is not None and self.run.gone()

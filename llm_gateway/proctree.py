@@ -15,6 +15,7 @@ __all__ = [
     "adopted",
     "alive",
     "descendants",
+    "is_stopped",
     "marked",
     "outside",
     "send",
@@ -43,6 +44,15 @@ def start_time(pid: int) -> int | None:
 def alive(process: Process) -> bool:
     """Return whether that very process still runs; a zombie does not."""
     return start_time(process.pid) == process.started
+
+
+def is_stopped(pid: int) -> bool:
+    """Return whether a process is stopped, as Ctrl-Z does; False where that cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except OSError:
+        return False
 
 
 def send(process: Process, number: int) -> None:

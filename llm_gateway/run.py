@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import ExitStack
 
 from . import process
-from .channel import Channel
+from .channel import LOOK_UP, Channel
 from .events import Done, Event, Notice, Reply, Text
 from .ids import new_id
 from .request import Access, Request
@@ -115,7 +115,7 @@ class Run:
             try:
                 # Not join(): CPython takes a thread for dead whose join was interrupted. Not an
                 # event: a signal's handler may wait here for what it interrupted the wait for.
-                if self._running.acquire(timeout=seconds):
+                if self._running.acquire(timeout=min(seconds, LOOK_UP)):
                     self._running.release()
             except KeyboardInterrupt:
                 if not now:

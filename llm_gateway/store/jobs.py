@@ -11,6 +11,7 @@ from llm_gateway.store.codec import decode
 from llm_gateway.store.connection import write
 from llm_gateway.store.orphans import reap
 from llm_gateway.store.owner import lives, of_text
+from llm_gateway.store.text import seconds_of
 
 __all__ = [
     "LIVE",
@@ -19,6 +20,7 @@ __all__ = [
     "events_after",
     "find",
     "get",
+    "heard_at",
     "listed",
     "others_wait",
     "reap",
@@ -123,6 +125,17 @@ def events_after(
     )
     told = ((number, t, decode(kind, data)) for number, t, kind, data in rows)
     return [(number, t, event) for number, t, event in told if event is not None]
+
+
+def heard_at(conn: sqlite3.Connection, job_id: str) -> float | None:
+    """When the job last said something, as Unix time; None where it has said nothing."""
+    row = conn.execute(
+        "SELECT a.started_at, e.t FROM events e JOIN attempts a"
+        " ON a.job_id = e.job_id AND a.n = e.attempt"
+        " WHERE e.job_id = ? ORDER BY e.seq DESC LIMIT 1",
+        (job_id,),
+    ).fetchone()
+    return None if row is None else seconds_of(row[0]) + row[1] / 1000
 
 
 def reply_of(conn: sqlite3.Connection, job_id: str) -> Reply | None:

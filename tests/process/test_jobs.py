@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from tests.fakes.claude import answer, init, says, tool
 from tests.fakes.cli import FakeCli, alive, until
 from tests.harness import Llm, Recorder
-from tests.process.asking import asked, at_once, submit
+from tests.process.asking import CODE, asked, at_once, submit
 from tests.process.torture import gone, tree
 
 HANGS = [init(), says("half"), {"hang": True}]
@@ -190,6 +191,25 @@ def test_a_stopped_owner_is_not_dead(llm: Llm, claude: FakeCli, recorder: Record
     process.send_signal(signal.SIGINT)
     process.wait(90)
     assert statuses(recorder) == ["canceled"]
+
+
+def test_a_stopped_owner_is_named_to_who_waits(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """With the way out; nobody waits for ever without knowing for whom."""
+    claude.does(*HANGS)
+    first = llm.start("-m", "gateway-claude", "x")
+    until(lambda: recorder.query("select 1 from events where kind = 'text'"))
+    first.send_signal(signal.SIGSTOP)
+    code = "import llm_gateway.follow as f\nf.SILENT = 1.0\n" + CODE
+    second = llm.run(sys.executable, "-c", code, input='[{"options": {"timeout": 6}}]')
+    (told,) = json.loads(second.answer)
+    assert told["outcome"] == "joined" and told["category"] == "timeout"
+    (named,) = [line for line in told["notices"] if "has been silent" in line]
+    assert f"its process {first.pid} is stopped" in named and "force_refresh" in named
+    first.send_signal(signal.SIGCONT)
+    first.send_signal(signal.SIGINT)
+    first.wait(90)
 
 
 def test_an_owner_that_cannot_be_seen_has_its_lease(
