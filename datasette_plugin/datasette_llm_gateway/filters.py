@@ -135,6 +135,8 @@ def _day(text: str | None) -> datetime | None:
     """The beginning of a day in this machine's own zone, or the minute that is said."""
     if not text or not (_DAY.match(text) or _MINUTE.match(text)):
         return None
+    if not 1970 <= int(text[:4]) <= 9000:  # beyond that there is no next day, or no time zone
+        return None
     try:
         if text.endswith("Z"):
             return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)

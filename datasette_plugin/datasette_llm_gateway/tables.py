@@ -57,6 +57,7 @@ def _tables() -> dict[str, compat.Table]:
             for name, table in told.items()
         },
         **{name: {"description": text} for name, text in _VIEWS.items()},
+        "_sqlite_migrations": {"description": "How old this file is.", "hidden": True},
     }
 
 

@@ -63,9 +63,11 @@ def test_filters_and_their_absence(made: Made, browse: Open) -> None:
     page = browser.ok("/-/gateway?provider=grok&range=all")
     assert "grok" in page and 'class="gw-bar p-claude"' not in page
     for query in ("provider=nobody", "model=none&range=24h", "from=2020-01-01&to=2020-01-02",
-                  "from=9999-12-31&to=0001-01-01", "range=x&from=2026-01-01T00:00Z"):  # fmt: skip
+                  "from=9999-12-31&to=0001-01-01",
+                  "to=9999-12-31", "to=9999-12-31T23:59Z&from=0001-01-01T00:00Z", "range=x&from=2026-01-01T00:00Z"):  # fmt: skip
         assert browser.get(f"/-/gateway?{query}").status_code == 200, query
         assert browser.get(f"/-/gateway/reliability?{query}").status_code == 200, query
+        assert browser.get(f"/-/gateway/requests?{query}").status_code == 200, query
 
 
 def test_every_chart_has_numbers_and_sql(made: Made, browse: Open) -> None:

@@ -177,7 +177,7 @@ def test_tables_are_described(made: Made, browse: Open) -> None:
         for (name,) in conn.execute(
             "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
         )
-        if not name.startswith(("sqlite_", "_sqlite_", "bodies_fts"))
+        if not name.startswith(("sqlite_", "bodies_fts"))
     }
     assert names == set(TABLES)
     for name, told in TABLES.items():
