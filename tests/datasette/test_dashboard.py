@@ -226,3 +226,40 @@ def test_attacks_in_addresses(made: Made, browse: Open) -> None:
             answer = browser.get(f"/-/gateway{address}")
             assert answer.status_code in (200, 404), (address, answer.text[-300:])
             assert Tags(answer.text).found == [], address
+
+
+def test_plans(made: Made, browse: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every filter, nothing goes through all requests, bodies, approvals or jobs."""
+    from datasette_llm_gateway.page import Page
+    from datasette_llm_gateway.views import dashboard
+
+    asked: dict[str, dict[str, Any]] = {}
+    rows = Page.rows
+
+    async def noting(self: Page, sql: str, parameters: Any = None, *rest: Any, **more: Any) -> Any:
+        asked[sql] = dict(parameters or {})
+        return await rows(self, sql, parameters, *rest, **more)
+
+    monkeypatch.setattr(Page, "rows", noting)
+    browser = browse(made[0])
+    for few in (0, dashboard.FEW):
+        monkeypatch.setattr(dashboard, "FEW", few)
+        for query in ("", "&provider=claude", "&provider=claude&model=claude-opus-4-6"):
+            for range in RANGES:
+                browser.ok(f"/-/gateway?range={range}{query}")
+                browser.ok(f"/-/gateway/reliability?range={range}{query}")
+    for address in (
+        "search?q=review", "search?q=review&provider=codex&range=7d&in=prompt", "search?q=a&sort=best",
+        "approvals?decision=approved&provider=claude&policy=balanced&before=2026~x", "compare",
+        "approvals", f"compare?id={made[1]['edit']}",
+    ):  # fmt: skip
+        browser.ok(f"/-/gateway/{address}")
+    conn = sqlite3.connect(made[0])
+    assert len(asked) > 40
+    big = r"SCAN (r|b|a|j|request_rows|bodies|approvals|job_rows|events|sessions)\b"
+    for sql, values in asked.items():
+        if "FROM approvals WHERE decision" in sql:  # counts them, in an index
+            continue
+        plan = [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert not [step for step in plan if re.match(big, step)], (sql, plan)
+    conn.close()
