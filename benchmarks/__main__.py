@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from . import in_process, through_llm
+from . import in_process, jobs, through_llm
 from .measure import Result, table
 from .place import Place
 from .stream import write_stream
@@ -25,9 +25,9 @@ BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 LONG, SHORT = 100_000_000, 5_000_000
 
 
-def benches(folder: Path) -> dict[str, Callable[[], list[Result]]]:
+def benches(folder: Path, requests: int) -> dict[str, Callable[[], list[Result]]]:
     """Every benchmark by name, in the order of the table."""
-    place = Place(folder / "place")
+    place = Place(folder / "place", requests)
     long, short = folder / "long.jsonl", folder / "short.jsonl"
     write_stream(long, LONG)
     write_stream(short, SHORT)
@@ -38,6 +38,11 @@ def benches(folder: Path) -> dict[str, Callable[[], list[Result]]]:
         "stream": lambda: in_process.pass_through(place, long, rounds=5),
         "answer": lambda: through_llm.long_answer(place, long, rounds=3),
         "recorder": lambda: in_process.recorder(place, short, rounds=5, times=20),
+        "reuse": lambda: jobs.reuse(place, rounds=9),
+        "many": lambda: jobs.many(place, 100, 2, rounds=4),
+        "joiner": lambda: jobs.joiner(place, 600, rounds=5),
+        "worker": lambda: jobs.worker(place, rounds=15),
+        "jobs": lambda: jobs.listing(place, rounds=15),
     }
     return found | {name: partial(real_cli, name, folder / name, rounds=5) for name in RAW}
 
@@ -54,13 +59,13 @@ def circumstances() -> str:
     )
 
 
-def run(names: list[str]) -> str:
+def run(names: list[str], requests: int) -> str:
     """Run the named benchmarks, or all; the table and what was skipped."""
     results: list[Result] = []
     skipped: list[str] = []
     before = circumstances()
     with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
-        for name, bench in benches(Path(folder)).items():
+        for name, bench in benches(Path(folder), requests).items():
             if names and name not in names:
                 continue
             begun = time.monotonic()
@@ -84,8 +89,9 @@ def main() -> None:
     parser = ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--into", type=Path)
+    parser.add_argument("--requests", type=int, default=100_000, help="in the recorder's past")
     said = parser.parse_args()
-    text = run(said.names)
+    text = run(said.names, said.requests)
     sys.stdout.write(text + "\n")
     if said.into:
         insert(said.into, text)

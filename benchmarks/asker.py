@@ -24,7 +24,7 @@ from typing import Any
 
 from llm_gateway import gateway
 from llm_gateway.errors import GatewayError
-from llm_gateway.events import Done, Text
+from llm_gateway.events import Done, Notice, Text
 from llm_gateway.ids import new_id
 from llm_gateway.request import Options, Request
 
@@ -72,10 +72,12 @@ def _followed(job_id: str, one: Request) -> gateway.Run:
 def _answer(run: gateway.Run) -> dict[str, Any]:
     """How a run ended, as its reader was told."""
     try:
-        text = "".join(event.text for event in run if type(event) is Text)
+        events = list(run)
     except GatewayError as error:
         return {"job": run.job_id, "outcome": run.outcome, "category": error.category}
-    return {"job": run.job_id, "outcome": run.outcome, "answer": text}
+    text = "".join(event.text for event in events if type(event) is Text)
+    said = [event.text for event in events if type(event) is Notice]
+    return {"job": run.job_id, "outcome": run.outcome, "answer": text, "said": said}
 
 
 def resident() -> None:
@@ -109,7 +111,8 @@ def many(number: str, seconds: str) -> None:
     runs = [gateway.ask(request(f"work {seconds} {n}")) for n in range(int(number))]
     answers = [_answer(run) for run in runs]
     took = time.perf_counter() - begun
-    bad = [answer for answer in answers if not answer.get("answer", "").endswith("done\n")]
+    good = [one.get("answer", "").endswith("done\n") and not one["said"] for one in answers]
+    bad = [one for one, fine in zip(answers, good, strict=True) if not fine]
     told(seconds=took, bad=bad)
 
 
