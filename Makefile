@@ -1,6 +1,7 @@
 PYTHON ?= python3
 MODEL ?= gateway-demo
 DATASETTE_NEXT ?= datasette==1.0a41
+WORKERS ?= auto
 BIN = .venv/bin
 PROMPT ?= Say hello, and count these words.
 MINUTES ?= 10
@@ -24,8 +25,10 @@ demo: .venv/installed
 		model, status, duration_ms as ms, input_tokens as tokens_in, output_tokens as tokens_out, \
 		substr(session_id, 1, 8) as session from requests order by datetime_utc desc limit 2" -t
 
+# Playwright keeps an event loop running, so the browser has processes of its own.
 test: .venv/tested
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto tests/browser $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(WORKERS) --ignore tests/browser $(PYTEST_ARGS)
 
 # The screens on the newest Datasette 1.0; `make test` has them on the released one.
 test-datasette: .venv-next/tested
