@@ -23,7 +23,7 @@ _FORMS: dict[str, dict[str, Any]] = {
         "sort_desc": "datetime_utc",
         "label_column": "prompt_preview",
     },
-    "job_rows": {"facets": ["provider", "status", "kind"], "sort_desc": "started_at"},
+    "job_rows": {"facets": ["status"], "sort_desc": "started_at"},
     "sessions": {"facets": ["provider"], "sort_desc": "last_used_at", "label_column": "title"},
     "approvals": {"facets": ["decision", "policy"], "sort_desc": "datetime_utc"},
     "breaker_changes": {"facets": ["provider"], "sort_desc": "datetime_utc"},
