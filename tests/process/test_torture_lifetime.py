@@ -192,7 +192,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 def one(number):
     try:
-        return told(ask(request()))
+        return told(ask(request(f"p{number}")))
     except Exception as error:
         return {"error": str(error), "category": error.category}
 
