@@ -75,7 +75,10 @@ def choose(request: Request, provider: Provider, records: Records) -> Choice:
     if o.session_id is not None:
         return _by_id(o.session_id, request, records.known)
     if mark is not None and not mark.active:
-        return _marked(mark, request, provider, records.known)
+        from .store.session_names import LAST
+
+        found = _marked(mark, request, provider, records.known)
+        return replace(found, last=_without_access(found.last)) if o.session == LAST else found
     if o.resume_latest:
         return _newest(request, provider, records)
     at = _last_answer(request.history)
@@ -253,7 +256,10 @@ def after_loss(choice: Choice, request: Request, provider: Provider, lost: Sessi
 
 
 def inherit(options: Options, last: Mapping[str, Any] | None) -> tuple[Options, Access | None]:
-    """Fill in what a continued session keeps unless it is given again, and its access level."""
+    """Fill in what a continued session keeps unless it is given again, and its access level.
+
+    The level was given for its directories: where the prompt names another one, it is not kept.
+    """
     if not last:
         return options, None
     add_dirs = last.get("add_dirs")
@@ -263,8 +269,21 @@ def inherit(options: Options, last: Mapping[str, Any] | None) -> tuple[Options, 
         model=options.model or last.get("model"),
         add_dirs=options.add_dirs or (tuple(add_dirs) if add_dirs else None),
     )
-    access = last.get("access")
+    access = None if _goes_elsewhere(options, last) else last.get("access")
     return filled, Access(access) if access else None
+
+
+def _goes_elsewhere(options: Options, last: Mapping[str, Any]) -> bool:
+    before = last.get("cwd")
+    if options.cwd and not _same(options.cwd, before):
+        return True
+    cwd = os.path.abspath(os.path.expanduser(before or os.curdir))
+    known = {_place(cwd, folder) for folder in last.get("add_dirs") or ()}
+    return any(_place(cwd, folder) not in known for folder in options.add_dirs or ())
+
+
+def _place(cwd: str, folder: str) -> str:
+    return os.path.realpath(os.path.join(cwd, os.path.expanduser(folder)))
 
 
 def again(plan: SessionPlan) -> SessionPlan:

@@ -7,6 +7,7 @@ make a loader or an interpreter run other code.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ __all__ = [
     "FULL_ACCESS_SWITCH",
     "VendorVariables",
     "child_environment",
+    "sure_places",
 ]
 
 FULL_ACCESS_SWITCH = "LLM_GATEWAY_ALLOW_FULL_ACCESS"
@@ -95,7 +97,14 @@ def child_environment(
     kept[ACCESS_CAP] = access.value
     if access is not Access.FULL:
         kept.pop(FULL_ACCESS_SWITCH, None)
+        if "PATH" in kept:
+            kept["PATH"] = sure_places(kept["PATH"]) or os.defpath
     return kept, tuple(sorted(withheld))
+
+
+def sure_places(path: str) -> str:
+    """Return a PATH without relative and empty entries: those would be the workspace's own."""
+    return os.pathsep.join(filter(os.path.isabs, path.split(os.pathsep)))
 
 
 def _passes(name: str, vendor: VendorVariables, access: Access, environ: Mapping[str, str]) -> bool:

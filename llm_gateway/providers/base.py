@@ -25,7 +25,7 @@ from ..errors import (
     RateLimited,
     RejectedInput,
 )
-from ..policy.child_env import VendorVariables
+from ..policy.child_env import VendorVariables, sure_places
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
 from .catalogue import Catalogue
 from .parsing import Parser
@@ -272,7 +272,7 @@ INSTALL_PLACES = (
 def _executable(command: str, environ: Mapping[str, str]) -> str | None:
     import shutil
 
-    found = shutil.which(command, path=environ.get("PATH", os.defpath))
+    found = shutil.which(command, path=sure_places(environ.get("PATH", os.defpath)))
     return os.path.abspath(found) if found else None
 
 

@@ -119,7 +119,8 @@ class Claude(Provider):
             "dontAsk": Access.READ,
             "plan": Access.READ,
             "acceptEdits": Access.EDIT,
-            "auto": Access.EDIT,
+            # It asks a model, which may say yes to a file outside the workspace.
+            "auto": Access.FULL,
             "bypassPermissions": Access.FULL,
         }
     }

@@ -166,3 +166,29 @@ def test_places_that_are_no_files(place: str, tmp_path: Path, monkeypatch: Any) 
     monkeypatch.chdir(tmp_path)
     with pytest.raises((PermissionDenied, InvalidInput)):
         provider_named("claude").servers(Options(cwd=str(tmp_path), mcp_servers=(place,)), {})
+
+
+@pytest.mark.parametrize("entry", ["", ".", "bin", "./node_modules/.bin"])
+@pytest.mark.parametrize("provider", PROVIDERS, ids=lambda p: p.name)
+def test_the_path_does_not_lead_into_the_workspace(
+    provider: Provider, entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative entry of PATH would have a repository bring the CLI, or what that runs."""
+    program = tmp_path / entry / provider.command
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    environ = {"PATH": f"{entry}:/nowhere:{entry}", "HOME": str(tmp_path / "home")}
+    found = provider.find_executable(environ, None)
+    assert found is None or not Path(found).is_relative_to(tmp_path)
+    for access, path in ((READ, "/nowhere"), (EDIT, "/nowhere"), (FULL, environ["PATH"])):
+        assert child_environment(environ, provider.variables, access)[0]["PATH"] == path
+    assert child_environment({"PATH": entry}, provider.variables, READ)[0]["PATH"] == os.defpath
+
+
+def test_a_mode_in_which_a_model_decides_is_full(tmp_path: Path) -> None:
+    """claude's ``auto`` may say yes to a file outside the workspace."""
+    o = Options(cwd=str(tmp_path), native={"permission_mode": "auto"})
+    with pytest.raises(PermissionDenied, match="-o access full"):
+        argv(provider_named("claude"), o, EDIT, tmp_path)

@@ -256,6 +256,7 @@ def test_what_nobody_named_on_this_prompt_hands_on_no_access() -> None:
         for how, said in {
             "active": {"mark": ACTIVE},
             "newest": {"resume_latest": True},
+            "last": {"mark": NAMED, "session": "@last"},
             "named": {"mark": NAMED, "session": "work"},
             "id": {"session_id": "s-1"},
         }.items()
@@ -263,6 +264,7 @@ def test_what_nobody_named_on_this_prompt_hands_on_no_access() -> None:
     assert {how: access for how, (_, access) in levels.items()} == {
         "active": None,
         "newest": None,
+        "last": None,
         "named": Access.EDIT,
         "id": Access.EDIT,
     }
@@ -337,10 +339,29 @@ def test_what_a_session_keeps() -> None:
     assert options == Options(effort="high", cwd="/w", model="m", add_dirs=("/d",))
     assert access is Access.EDIT
     said = Options(cwd="/x", model="n", add_dirs=("/e",))
-    assert inherit(said, last) == (said, Access.EDIT)
+    assert inherit(said, last) == (said, None)
     assert inherit(said, None) == (said, None)
     assert inherit(said, {}) == (said, None)
     assert inherit(Options(), {"session_id": "s"}) == (Options(), None)
+
+
+@pytest.mark.parametrize(
+    ("said", "access"),
+    [
+        (Options(cwd="/w/"), Access.EDIT),
+        (Options(cwd="/w/../x"), None),
+        (Options(cwd="/w/sub"), None),
+        (Options(add_dirs=("/d", "../d/.")), Access.EDIT),
+        (Options(add_dirs=("/d", "/e")), None),
+        (Options(add_dirs=("~",)), None),
+    ],
+)
+def test_a_level_holds_for_the_directories_that_it_was_given_for(
+    said: Options, access: Access | None
+) -> None:
+    """Edit of one workspace is no edit of another that a later prompt names."""
+    last = {"cwd": "/w", "add_dirs": ["/d"], "access": "edit"}
+    assert inherit(said, last)[1] is access
 
 
 def test_a_reply_to_an_earlier_answer_has_that_answers_settings() -> None:
