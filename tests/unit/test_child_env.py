@@ -29,7 +29,7 @@ def env_of(environ: dict[str, str], access: Access = Access.READ, *more: str) ->
 )
 def test_what_is_needed_passes(name: str) -> None:
     """By name or by pattern."""
-    assert env_of({name: "v"}) == {name: "v"}
+    assert env_of({name: "/v"}) == {name: "/v"}
 
 
 @pytest.mark.parametrize(
