@@ -49,9 +49,9 @@ class Breaker:
             state = self._try(breakers.admit)
         except BreakerOpen as refused:
             self.state = self.state or ("half_open" if refused.retry_at is None else "open")
-            self._told = True
             if self.ignored:
                 return
+            self._told = True
             refused.message += f".{self._meanwhile()} Ask anyway with -o ignore_breaker 1."
             raise
         self.state = self.state or state

@@ -59,9 +59,9 @@ class Claiming:
         if conn is None:
             return None
         from .dedup.fingerprint import head
-        from .store.jobs import reap
+        from .store.fetching import reap_if_possible
 
-        reap(conn)
+        reap_if_possible(conn)
         since = iso(time.time() - settings.dedup_window())
         at = head(o.cwd or "") if self.key else None
         try:

@@ -12,6 +12,7 @@ from .events import Done, Event, Reply, ToolCall, ToolResult
 from .proctree import is_stopped
 from .run import Run
 from .store import jobs
+from .store.fetching import reap_if_possible
 from .store.jobs import State
 
 __all__ = ["Withdrawn", "error_of", "followed"]
@@ -81,7 +82,7 @@ class _Following:
                 raise Canceled(f"Waiting for job {self.job_id} was interrupted.")
             if now - self.looked > OWNER_LOOKED_AT_EVERY:
                 self.looked = now
-                jobs.reap(self.conn, self.job_id)
+                reap_if_possible(self.conn, self.job_id)
                 self._name_silent_owner(now)
                 return
             version = self.conn.execute("PRAGMA data_version").fetchone()[0]
@@ -120,7 +121,8 @@ class _Following:
             if reply is None:
                 raise Orphaned(f"The answer of job {self.job_id} is not kept any more.")
             return reply
-        by_asker = state.status == "canceled" and state.kind == "foreground"
+        foreground = state.status == "canceled" and state.kind == "foreground"
+        by_asker = foreground and not state.cancel_requested  # else: job cancel
         if by_asker and not self.run.said and not self.something_ran:
             raise Withdrawn
         error = error_of(state)

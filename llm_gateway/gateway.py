@@ -324,7 +324,8 @@ class _Asking:
             return
         interrupted = self.run.cancel.reason not in (None, KILLED)
         last = not jobs.others_wait(conn, claim.job_id, self.request.id)
-        if interrupted and claim.job["kind"] == "durable" and last:
+        state = jobs.state_of(conn, claim.job_id)  # somebody may have submitted it meanwhile
+        if interrupted and last and state is not None and state.kind == "durable":
             self.recorder.write("cancel", job_id=claim.job_id)
         self.recorder.write(
             "withdraw",

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from .claiming import limits
 from .errors import Canceled, TimedOut
 from .run import Run
-from .store import jobs
 from .store.claims import place_of
+from .store.fetching import reap_if_possible
 from .store.recorder import Recorder
 
 __all__ = ["wait_for_place"]
@@ -36,7 +36,7 @@ def wait_for_place(run: Run, recorder: Recorder, say: Callable[[str], None]) -> 
             say(f"waiting for a place: {place} in the queue (see: llm gateway jobs)")
             said_at, said = now, place
         if now - reaped > REAP_EVERY:
-            jobs.reap(conn)
+            reap_if_possible(conn)
             reaped = now
         _check(run, recorder, now - began)
         recorder.tick()

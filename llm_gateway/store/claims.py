@@ -81,6 +81,9 @@ def claim(conn: sqlite3.Connection, wanted: Wanted) -> Claim:
     if found is not None:
         outcome, job = found
         _ask(conn, wanted, outcome, job["id"])
+        if outcome == "joined" and wanted.job["kind"] == "submitted":  # ends by job cancel alone
+            theirs = "id = ? AND kind = 'durable'"
+            update(conn, "job_rows", {"kind": "submitted"}, theirs, (job["id"],))
         return Claim(outcome, job)
     job = wanted.job
     if wanted.key is not None and _live(conn, wanted.key) is not None:
@@ -169,6 +172,9 @@ def _found(conn: sqlite3.Connection, wanted: Wanted) -> tuple[str, dict[str, Any
 
 def _may_join(job: Mapping[str, Any], wanted: Wanted) -> bool:
     if job["cancel_requested_at"] is not None or job["id"] in wanted.ancestors:
+        return False
+    # Inside a run only what runs and is younger: then no circle of jobs waits for itself.
+    if wanted.ancestors and (job["status"] == "queued" or job["id"] < max(wanted.ancestors)):
         return False
     return job["kind"] in wanted.joins and _same_head(job, wanted)
 

@@ -35,10 +35,10 @@ def prompts_of(conn: sqlite3.Connection, request_ids: Sequence[str]) -> dict[str
     return {request_id: prompt or "" for request_id, prompt in rows}
 
 
-def reap_if_possible(conn: sqlite3.Connection) -> None:
+def reap_if_possible(conn: sqlite3.Connection, job_id: str | None = None) -> None:
     """Find out who is gone, unless somebody holds the file: then the next look does."""
     with suppress(sqlite3.OperationalError):
-        reap(conn)
+        reap(conn, job_id)
 
 
 def last_event_age(conn: sqlite3.Connection, job_id: str) -> float | None:

@@ -131,8 +131,15 @@ def finish(
         if not whole:
             known.pop("last_turn_id")
         sessions.seen(conn, {**known, **session}, turn=whole)
-    if job_id is not None and request["status"] != "canceled":
-        close_requests(conn, job_id, job)  # who joined a canceled job may run it again
+    if job_id is not None and not (request["status"] == "canceled" and _withdrawn(conn, job_id)):
+        close_requests(conn, job_id, job)
+
+
+def _withdrawn(conn: sqlite3.Connection, job_id: str) -> bool:
+    """Whether its own asker ended it, so that who joined it may run it again."""
+    where = "id = ? AND kind = 'foreground' AND cancel_requested_at IS NULL"
+    row = conn.execute(f"SELECT 1 FROM job_rows WHERE {where}", (job_id,)).fetchone()
+    return row is not None
 
 
 def close_requests(conn: sqlite3.Connection, job_id: str, ended: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from llm_gateway import proctree
@@ -33,7 +34,18 @@ def reap(conn: sqlite3.Connection, job_id: str | None = None) -> list[str]:
     cursor = conn.execute(query, values)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    return [row["id"] for row in rows if is_gone(row) and _orphaned(conn, row)]
+    gone = [row for row in rows if is_gone(row)]
+    if gone:
+        _take_in_spilled(conn)
+    return [row["id"] for row in gone if _orphaned(conn, row)]
+
+
+def _take_in_spilled(conn: sqlite3.Connection) -> None:
+    """How it ended may be in a spill file; then it is no orphan, and its answer is not lost."""
+    from llm_gateway import settings
+    from llm_gateway.store.spill import take_in
+
+    take_in(conn, settings.home() / "spill", settings.logs_db() or Path(), _PATIENCE)
 
 
 def _close_left(conn: sqlite3.Connection) -> None:
