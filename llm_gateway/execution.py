@@ -287,8 +287,8 @@ class Execution:
             return False
         from .dedup.fingerprint import NOT_GIT
 
-        read = set(reply.tools_run)
-        return not read or (self.seen[0] != NOT_GIT and read <= self.provider.workspace_tools)
+        read, seen = set(reply.tools_run), self.seen[0] or NOT_GIT
+        return not read or (not seen.startswith(NOT_GIT) and read <= self.provider.workspace_tools)
 
     def _so_far(self) -> Reply | None:
         try:

@@ -10,6 +10,8 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from . import repository
 from .git import Git, Untold, executable
@@ -24,6 +26,11 @@ DIFFERS = ("diff-files", "--raw", "-z", "--ignore-submodules=all")
 # HEAD it needs no objects, which a partial clone may not have.
 LISTED = ("ls-files", "-z", "-s", "-v", "-o", "--exclude-standard")
 VOUCHED, UNKNOWN, EMBEDDED = b"H ", b"? ", b"160000 "
+# What a CLI hands to its model without a tool, from here and from above; Git may ignore it.
+INSTRUCTIONS = (
+    *("CLAUDE.md", "Claude.md", "CLAUDE.local.md", ".claude/CLAUDE.md", "GEMINI.md"),
+    *("AGENTS.md", "Agents.md", "AGENT.md", "AGENTS.override.md"),
+)
 # A file or a link in the index that is as Git says: most of what it lists.
 ORDINARY = (b"H 100", b"H 120")
 
@@ -40,17 +47,20 @@ def head(cwd: str) -> str | None:
 def fingerprint(cwd: str, budget: float = 0.2) -> str | None:
     """Return what changes with every file of the work tree that Git does not ignore.
 
+    It changes with instruction files in any case.
+
     :param budget: seconds that it may take.
-    :return: ``-`` outside a work tree; None where it could not be told.
+    :return: it begins with ``-`` outside a work tree; None where it could not be told.
     """
     until = time.monotonic() + budget
     found = repository.containing(cwd)
+    instructions = _instructions(os.path.realpath(cwd))
     if found is None:
-        return NOT_GIT
+        return NOT_GIT + (hashlib.sha256(instructions).hexdigest() if instructions else "")
     git = executable(os.environ.get("PATH", os.defpath), found.root)
     if git is None:
         return None
-    digest = hashlib.sha256(FORMAT)
+    digest = hashlib.sha256(FORMAT + instructions)
     try:
         for part in _state(git, found, os.path.realpath(cwd), until):
             digest.update(b"%d:" % len(part))
@@ -58,6 +68,17 @@ def fingerprint(cwd: str, budget: float = 0.2) -> str | None:
     except (Untold, OSError):
         return None
     return digest.hexdigest()
+
+
+def _instructions(cwd: str) -> bytes:
+    """Return what tells the instruction files in a directory and above from what they were."""
+    told = []
+    for folder in (Path(cwd), *Path(cwd).parents):
+        for name in INSTRUCTIONS:
+            with suppress(OSError):
+                s = os.stat(folder / name)
+                told.append(f"{folder / name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}")
+    return os.fsencode("\n".join(told))
 
 
 def _state(git: str, found: Repository, cwd: str, until: float) -> Iterator[bytes]:

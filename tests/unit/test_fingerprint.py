@@ -223,6 +223,23 @@ def test_outside_git_there_is_nothing_to_tell(tmp_path: Path) -> None:
         assert head(str(folder)) is None
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_instructions_count_wherever_they_are(tmp_path: Path, ignored: bool) -> None:
+    """No tool reads them: outside Git, in an ignored file, and above the directory."""
+    here = tmp_path / "here"
+    here.mkdir()
+    if ignored:
+        git(here, "init", "-q")
+        (here / ".gitignore").write_text("CLAUDE.local.md")
+    seen = [state(here)]
+    for file in (here / "CLAUDE.local.md", tmp_path / "GEMINI.md"):
+        file.write_text("Answer in French.")
+        seen.append(state(here))
+        file.write_text("Answer in Greek.")
+        seen.append(state(here))
+    assert None not in seen and len(set(seen)) == 5
+
+
 def test_without_git_nothing_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But what files tell: HEAD, and that a directory is in no repository."""
     monkeypatch.setenv("PATH", str(repo.parent))
