@@ -177,7 +177,9 @@ def _verdict(request: Request, provider: Provider) -> tuple[Asked, Verdict | Non
     from llm_gateway.policy.approval import switch_is_on
     from llm_gateway.request import Access
 
-    asked, verdict = verdict_on(request, provider, request.options.access or Access.READ)
+    access = request.options.access or Access.READ
+    provider.check(request, access)
+    asked, verdict = verdict_on(request, provider, access)
     return asked, verdict, switch_is_on(os.environ)
 
 

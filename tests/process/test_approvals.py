@@ -200,6 +200,9 @@ def test_explain_runs_nothing(claude: FakeCli, tmp_path: Path) -> None:
     assert claude.calls == [] and log(tmp_path) == []
     bad = CliRunner().invoke(group, ["approval", "explain", "x", "-o", "access", "all"])
     assert bad.exit_code == 2 and "access" in bad.stderr
+    word = ["approval", "explain", "x", "-m", "gateway-claude", "-o", "permission_mode", "foo"]
+    told = CliRunner().invoke(group, word)
+    assert told.exit_code == 65 and "permission_mode 'foo' is not one of" in told.output
 
 
 def test_a_turn_of_a_conversation_is_judged_again(llm: Llm, claude: FakeCli) -> None:
