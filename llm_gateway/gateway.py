@@ -49,6 +49,8 @@ from .worker_start import start_worker
 
 __all__ = ["Run", "ask", "submit", "work"]
 
+HERE = "the recorder is off, so this prompt runs here and ends with this command"
+
 
 def ask(request: Request, *, gone: Callable[[], bool] | None = None) -> Run:
     """Start a request and return its run; nothing is spawned by the caller's own thread.
@@ -165,6 +167,9 @@ class _Asking:
             claiming = self._claiming(plan, "durable" if durable else "foreground")
             claim = self._recorded(claiming.claim)
             if claim is None:
+                if durable:
+                    self.say(HERE)
+                    plan = self._prepare(lock=True)  # no worker is going to hold the session
                 self._begin()
                 return self._execution(claiming).reply(plan)
             if claim.outcome in ("ran", "queued") and not durable:
@@ -217,7 +222,7 @@ class _Asking:
         if not (settings.durable() if asked is None else asked):
             return False
         if self.recorder.connection is None:
-            self.say("the recorder is off, so this prompt runs here and ends with this command")
+            self.say(HERE)
             return False
         return True
 

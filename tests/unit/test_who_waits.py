@@ -13,10 +13,10 @@ import pytest
 from llm_gateway import gateway
 from llm_gateway.breaker import Breaker
 from llm_gateway.errors import Overloaded
-from llm_gateway.events import Done, Reply
+from llm_gateway.events import Done, Notice, Reply
 from llm_gateway.ids import new_id
 from llm_gateway.providers import provider_named
-from llm_gateway.request import Request
+from llm_gateway.request import Options, Request
 from llm_gateway.store import claims, jobs, operations, rows, writer
 from llm_gateway.store.claims import Claim, Limits, Wanted
 from llm_gateway.store.connection import write
@@ -142,6 +142,18 @@ def test_a_held_lock_costs_no_prompt(
         *_, last = gateway.ask(Request(new_id(), "demo", "hello"))
     assert isinstance(last, Done) and last.reply.text
     assert status(conn, "rj1") == "running"
+
+
+def test_a_durable_prompt_says_that_it_runs_here(
+    conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the recorder turns out to be unable to keep its job."""
+    for operation in writer.PATIENCE:
+        monkeypatch.setitem(writer.PATIENCE, operation, 0.05)
+    with write(conn):
+        said = list(gateway.ask(Request(new_id(), "demo", "hello", Options(durable=True))))
+    assert any(isinstance(event, Notice) and gateway.HERE in event.text for event in said)
+    assert isinstance(said[-1], Done)
 
 
 def test_an_answer_closes_the_breaker_whoever_asked(recorder: Recorder) -> None:
