@@ -165,6 +165,12 @@ def make_home(folder: Path, url: str) -> Path:
     return folder
 
 
+def _as_from_a_shell() -> None:
+    """Undo what a suite that runs in the background or under nohup would hand on."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Runner:
     """Runs `llm` and the vendor CLIs for one test, inside the namespace."""
 
@@ -228,6 +234,7 @@ class Runner:
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "start_new_session": True,
+            "preexec_fn": _as_from_a_shell,
         }
         options.update(more)
         return subprocess.Popen([nsenter, *command[1:]], cwd=cwd, env=environment, **options)
