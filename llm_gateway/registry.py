@@ -226,7 +226,7 @@ def resolve(
     if not word:
         return None
     if not is_name(word):
-        raise InvalidInput(f"The model {word!r} can be no model's name.")
+        raise InvalidInput(f"The model {word[:100]!r} can be no model's name.")
     target = _aliases(Models(provider.name), provider).get(word.lower(), word)
     if target.lower() in ("default", "latest"):
         return _with_listing(provider, environ).default

@@ -210,7 +210,9 @@ def test_more_runs_than_descriptors(llm: Llm, claude: FakeCli) -> None:
     claude.does(answer("ok"), {"sleep": 0.2})
     outcomes, after, lost = gateway(llm, CROWD)
     failed = [outcome for outcome in outcomes if outcome.get("answer") != "ok"]
-    assert failed and {outcome["category"] for outcome in failed} == {"spawn"}, failed
+    # A CLI that was started may have no descriptor left for its own files, and then says nothing.
+    kinds = {outcome["category"] for outcome in failed}
+    assert "spawn" in kinds and kinds <= {"spawn", "protocol"}, failed
     assert after["answer"] == "ok"
     assert lost == 0
     assert not [call.pid for call in claude.calls if alive(call.pid)]
