@@ -7,7 +7,6 @@ import os
 import select
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import settings
@@ -18,6 +17,7 @@ from .policy.child_env import ACCESS_CAP, APPROVAL_POLICY
 from .policy.redact import redact
 from .progress import harmless
 from .providers.base import Provider
+from .records import replace
 from .request import Access, Request
 from .store import approvals
 from .store.text import clean, now

@@ -13,9 +13,10 @@ import pickle
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import IO, Any
+
+from .records import record
 
 __all__ = ["Channel"]
 
@@ -23,7 +24,7 @@ IN_MEMORY = 4 * 1024 * 1024
 LOOK_UP = 0.5
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _Spilled:
     """Where a batch is in the temporary file."""
 
@@ -31,7 +32,7 @@ class _Spilled:
     length: int
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class _End:
     error: BaseException | None
 

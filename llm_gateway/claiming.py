@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from . import nesting, sessions, settings
 from .errors import Saturated
 from .policy.child_env import child_environment
 from .providers.base import Provider
+from .records import record
 from .request import Access, SessionPlan
 from .run import Run
 from .spec import spec_of
@@ -31,7 +31,7 @@ def limits() -> Limits:
     return Limits(*settings.limits())
 
 
-@dataclass
+@record
 class Claiming:
     """One request that is about to be answered by somebody.
 

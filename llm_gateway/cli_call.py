@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import process, settings
@@ -18,6 +17,7 @@ from .errors import NotStarted
 from .ids import new_id
 from .policy.child_env import child_environment
 from .providers.base import Provider
+from .records import field, record
 from .request import Access, Invocation, SessionPlan
 
 __all__ = ["Said", "call", "environment", "executable"]
@@ -25,7 +25,7 @@ __all__ = ["Said", "call", "environment", "executable"]
 MOST = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Said:
     """What the CLI printed; ``problem`` is why it said nothing, where it did not.
 
@@ -43,7 +43,7 @@ class Said:
         return self.problem is None and self.code == 0
 
 
-@dataclass
+@record
 class _Collected:
     """A watcher that keeps what is printed, up to a limit."""
 

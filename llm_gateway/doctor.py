@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from .cli_call import call
 from .contract import vanished
 from .errors import InvalidInput
 from .providers.base import Provider
+from .records import record
 from .registry import filled
 from .updates import Installed, versions
 
@@ -28,7 +28,7 @@ ORIGINAL = "llm-cli-gateway"
 SECONDS = 20.0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Finding:
     """One line: what was looked at, how it is, and what mends it where it is not well."""
 

@@ -1,15 +1,15 @@
 """The typed things that a CLI says while it runs, in the order in which it says them.
 
 A provider's parser turns bytes into these; models, the recorder and jobs read them. They are plain
-slotted dataclasses because a busy stream makes hundreds of thousands of them.
+slotted records because a busy stream makes hundreds of thousands of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Union
 
 from .errors import GatewayError
+from .records import field, record
 
 __all__ = [
     "Done",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Session:
     """The vendor's session that this run lives in; ``model`` and ``cli_version`` where told."""
 
@@ -34,7 +34,7 @@ class Session:
     cli_version: str | None = None
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Text:
     """A piece of the answer. ``message`` numbers the CLI's messages of this turn from 0."""
 
@@ -42,14 +42,14 @@ class Text:
     message: int = 0
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Reasoning:
     """A piece of the model's visible thinking."""
 
     text: str
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class ToolCall:
     """The agent starts an action of its own. ``arguments`` is what the model passed."""
 
@@ -58,7 +58,7 @@ class ToolCall:
     arguments: dict[str, Any]
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class ToolResult:
     """How an action ended; ``refused`` when the access level kept it from running."""
 
@@ -69,7 +69,7 @@ class ToolResult:
     refused: bool = False
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Usage:
     """Tokens and cost of this turn alone.
 
@@ -90,7 +90,7 @@ class Usage:
     cost_total_usd: float | None = None
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Notice:
     """Something for the person that waits, or for the recorder only.
 
@@ -106,7 +106,7 @@ class Notice:
     stated: bool = False
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Reply:
     """The end of a job: what ``job result``, collecting and reusing give.
 
@@ -125,7 +125,7 @@ class Reply:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
+@record(slots=True)
 class Done:
     """The run ended well."""
 

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import cached_property
 
 from . import nesting, process, sessions, settings
@@ -30,6 +29,7 @@ from .prices import fill_in_cost
 from .providers.base import Launch, Provider
 from .providers.features import cached_version, remember_version
 from .providers.parsing import Parser
+from .records import record, replace
 from .request import Access, Invocation, Request, SessionPlan
 from .resilience import Patience
 from .retrying import waited_after
@@ -54,7 +54,7 @@ def state_of(error: GatewayError | None) -> str:
     return _STATES.get(type(error), "failed") if error else "completed"
 
 
-@dataclass
+@record
 class Execution:
     """What is run, for whom, and where it is written down.
 

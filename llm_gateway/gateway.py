@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 
 from . import nesting, sessions, settings
@@ -38,6 +37,7 @@ from .policy.access import refuse_unheld, resolve_access
 from .policy.child_env import APPROVAL_POLICY
 from .providers import provider_named
 from .queueing import wait_for_place
+from .records import replace
 from .request import Access, Request, SessionPlan
 from .run import KILLED, LIVE, Run, Work, shortens_answer
 from .session_lock import taken

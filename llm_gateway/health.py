@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 from .proctree import Process, alive, descendants
+from .records import record
 
 __all__ = ["Health", "health"]
 
 SAMPLE_SECONDS = 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Health:
     """A process with everything below it. ``cpu_percent`` is of one core, just now."""
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from .cli_call import call, executable
 from .errors import InvalidInput
 from .providers.base import Provider
 from .providers.catalogue import Listing
+from .records import record
 
 __all__ = ["Answer", "ask_all"]
 
 SECONDS = 30.0
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Answer:
     """What a CLI listed and the command that did it; ``problem`` says why it listed nothing."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -22,6 +21,7 @@ from . import settings
 from .follow import followed
 from .models import GatewayModel, _Translator
 from .progress import Progress
+from .records import replace
 from .request import Access, Attachment, Request
 from .run import Run
 from .spec import request_of

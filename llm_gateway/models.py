@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractContextManager, aclosing, closing, nullcontext
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from .events import Done, Event, Notice, Reasoning, Reply, Text, ToolCall, ToolR
 from .ids import new_id
 from .progress import Progress, harmless
 from .providers import provider_named
+from .records import replace
 from .request import Access, Attachment, Request, Turn, system_digest
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from . import proctree
 from .errors import CliMissing, SpawnFailed
 from .leash import Leash
+from .records import field, record
 from .request import Invocation
 
 __all__ = ["RUN_MARK", "Cancel", "Ended", "Watcher", "run", "spawn"]
@@ -89,7 +89,7 @@ class Cancel:
                 self._read = self._write = -1
 
 
-@dataclass
+@record
 class Ended:
     """How a child ended. ``reason`` is set when we ended it: ``timeout``, ``idle_timeout``,
     ``refused``, or what a ``Cancel`` was called with. ``left`` are processes of its tree that

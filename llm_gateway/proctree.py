@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+
+from .records import record
 
 __all__ = [
     "Process",
@@ -27,7 +28,7 @@ __all__ = [
 PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Process:
     """A process that cannot be mistaken for a later one with the same number."""
 

@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from .errors import InvalidInput
 from .model_names import aliases_in, is_name, models_in
 from .providers.base import Provider
 from .providers.catalogue import Listing, SettingsFile
+from .records import field, record
 from .settings_file import toml
 
 __all__ = ["Known", "Models", "Seen", "filled", "known", "resolve"]
@@ -36,7 +36,7 @@ COMMENT = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 Seen = Iterable[tuple[str, str, str]]
 
 
-@dataclass
+@record
 class Known:
     """One model name: where it is from, and how far that can be trusted."""
 
@@ -51,7 +51,7 @@ class Known:
         return CONFIDENCE[self.source]
 
 
-@dataclass
+@record
 class Models:
     """What is known of one provider's models. ``default`` is what ``-o model default`` means."""
 

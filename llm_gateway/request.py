@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from .records import field, record
 
 __all__ = [
     "Access",
@@ -33,7 +34,7 @@ class Access(str, Enum):
         return list(Access).index(self)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Attachment:
     """A file for the model: ``path`` where it has one on disk, else ``content``."""
 
@@ -49,7 +50,7 @@ class Attachment:
         return Path(self.path).read_bytes()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Turn:
     """One earlier message of the conversation.
 
@@ -62,7 +63,7 @@ class Turn:
     session: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Options:
     """Everything that ``-o`` can say. ``None`` means that it was not said.
 
@@ -101,7 +102,7 @@ class Options:
     native: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Request:
     """One ask of one caller.
 
@@ -131,7 +132,7 @@ class Request:
     keep_bodies: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SessionPlan:
     """Which of the vendor's sessions an attempt lives in.
 
@@ -165,7 +166,7 @@ def system_digest(system: str | None) -> str | None:
     return hashlib.sha256(system.encode("utf-8", "replace")).hexdigest()[:16] if system else None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Invocation:
     """The plan for one spawn: everything the operating system needs, and nothing of llm.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidInput, Saturated, SessionLost
 from .ids import is_session_id
 from .providers.base import Provider
+from .records import asdict, record, replace
 from .request import Access, Options, Request, SessionPlan, Turn
 from .store.sessions import SessionRow
 
@@ -28,7 +28,7 @@ __all__ = ["Choice", "Records", "after_loss", "again", "choose", "inherit", "lef
 Lookup = Callable[[str], SessionRow | None]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Choice:
     """The session to use; what it was last run with; what the person should know.
 
@@ -48,7 +48,7 @@ class Choice:
         return tuple(filter(None, (self.mark.lock if self.mark else None, id)))
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Records:
     """Where sessions are looked up.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
 from typing import Any
 
+from .records import asdict, fields, replace
 from .request import Access, Attachment, Options, Request, Turn
 
 __all__ = ["request_of", "spec_of"]

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import settings
@@ -18,6 +17,7 @@ from .errors import CliMissing, InvalidInput, PermissionDenied, Saturated, Timed
 from .policy.child_env import ACCESS_CAP
 from .providers.base import Provider
 from .providers.features import packaged_version
+from .records import asdict, record
 from .request import Access
 
 __all__ = ["Installed", "Plan", "how_installed", "plan", "run", "target_of", "versions"]
@@ -50,7 +50,7 @@ MANAGERS = {
 OWN = ("npm", "native", "unknown")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Installed:
     """What ``versions`` tells of one CLI.
 
@@ -68,7 +68,7 @@ class Installed:
     misnamed: bool = False
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Plan:
     """What an upgrade would run. ``strategy``: self-update, or PROGRAM-global-install."""
 

@@ -32,8 +32,7 @@ def versions(provider: str | None, as_json: bool) -> None:
     Example:
       llm gateway versions
     """
-    from dataclasses import asdict
-
+    from llm_gateway.records import asdict
     from llm_gateway.updates import versions as ask
 
     found = ask(chosen(provider))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
 
+from ..records import asdict
 from . import exits
 from .output import json_option, print_json
 from .settings import rows_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..records import asdict
 from . import exits
 from .inputs import find_job, job_argument, jobs_argument
 from .job_events import Lines, Printer

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..records import asdict
 from .inputs import find_job, job_argument
 from .opening import recorder
 from .output import json_option, local_time, print_json, seconds_since, span

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from .. import settings
 from ..errors import InvalidInput
 from ..providers.base import Provider
+from ..records import fields
 from ..request import Access, Attachment, Options, Request
 
 __all__ = ["ASKERS_OPTIONS", "ASKERS_PARTS", "ASKERS_VARIABLES", "request_key"]

@@ -10,7 +10,8 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
+
+from ..records import record
 
 __all__ = ["Repository", "at", "commit", "containing", "read_file"]
 
@@ -22,7 +23,7 @@ SMALL = 4096
 UNBORN, UNKNOWN = "unborn", "unknown"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Repository:
     """A work tree.
 

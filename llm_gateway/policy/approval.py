@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import InvalidInput, PermissionDenied
+from ..records import record
 from ..request import Access, Options, Request
 from . import review as reviews
 from .child_env import ACCESS_CAP, FULL_ACCESS_SWITCH
@@ -38,7 +38,7 @@ LOOSEST_FIRST = ("permissive", "balanced", "strict", ASK)
 DEFAULT = "balanced"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Asked:
     """What is judged.
 
@@ -203,7 +203,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Verdict:
     """What a policy says to a request. ``approved`` is None where a person is to be asked."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 
+from ..records import field, record
 from ..request import Access
 
 __all__ = [
@@ -56,7 +56,7 @@ TOOLCHAIN = (
 SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)|^AWS_|^GOOGLE_|^AZURE_")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class VendorVariables:
     """Which variables are a vendor's own.
 

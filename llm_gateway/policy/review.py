@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
+
+from ..records import record
 
 __all__ = ["CRITICAL_TOOLS_DISALLOWED", "EMPTY_ALLOWED_TOOLS", "TOOL_SUPPRESSION"]
 __all__ += ["Kind", "Review", "Violation", "review"]
@@ -38,7 +39,7 @@ TOOL_SUPPRESSION = Kind(
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Violation:
     """One thing that stands in the way of the review that is asked for."""
 
@@ -46,7 +47,7 @@ class Violation:
     detail: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Review:
     """What was found."""
 

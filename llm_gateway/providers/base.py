@@ -10,7 +10,6 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +25,7 @@ from ..errors import (
     RejectedInput,
 )
 from ..policy.child_env import VendorVariables, sure_places
+from ..records import record
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
 from .catalogue import Catalogue
 from .parsing import Parser
@@ -63,7 +63,7 @@ SHARED_OPTIONS = frozenset(
 )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Level:
     """How one CLI is held at one access level: its flags, and what they were seen to allow."""
 
@@ -72,7 +72,7 @@ class Level:
     tools: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Launch:
     """What the gateway knows when it asks a provider for an invocation.
 

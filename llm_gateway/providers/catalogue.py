@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from ..records import field, record
 
 __all__ = [
     "Catalogue",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class SettingsFile:
     """A file of the user's in which a CLI keeps its model; it is only read.
 
@@ -41,7 +42,7 @@ class Listing(NamedTuple):
     default: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Catalogue:
     """What is known of a vendor's models.
 

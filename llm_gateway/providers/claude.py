@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +31,7 @@ from ..errors import (
 )
 from ..events import Event, Notice, Usage
 from ..policy.child_env import VendorVariables
+from ..records import field, record
 from ..request import Access, Invocation, Options, Request, SessionPlan
 from .base import (
     SHARED_OPTIONS,
@@ -416,7 +416,7 @@ ADVICE: dict[type[GatewayError], str] = {
 }
 
 
-@dataclass
+@record
 class ClaudeParser(MessagesStream):
     title = Claude.title
     cost_before: float | None = None

@@ -10,12 +10,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..policy.child_env import VendorVariables
+from ..records import replace
 from ..request import Access, Invocation, Options, Request, SessionPlan
 from .base import (
     SHARED_OPTIONS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..records import record
 from ..settings_file import toml
 
 __all__ = ["SYSTEM", "CodexConfig", "codex_config", "inline", "scanned", "settings", "user_file"]
@@ -25,7 +25,7 @@ _PAIR = re.compile(rf"\s*({_PATH})\s*=\s*(\{{.*|\"[^\"]*\"|'[^']*'|[^\s#]+)")
 _INNER = re.compile(rf"({_KEY})\s*=\s*(\"[^\"]*\"|'[^']*')")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CodexConfig:
     """What is asked for.
 

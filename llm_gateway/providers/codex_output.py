@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import (
@@ -27,6 +26,7 @@ from ..errors import (
     SessionLost,
 )
 from ..events import Event, Notice, Text, ToolResult, Usage
+from ..records import record
 from .base import Phrases, error_for_status, matched
 from .parsing import Exit, JsonLines
 
@@ -120,7 +120,7 @@ USAGE = {
 }
 
 
-@dataclass
+@record
 class CodexParser(JsonLines):
     """Holds each message until the next item shows whether it was the last one.
 

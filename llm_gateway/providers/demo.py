@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .. import errors
 from ..errors import GatewayError
 from ..events import Event, Usage
+from ..records import record
 from ..request import Access, Invocation, Request
 from .base import (
     SHARED_OPTIONS,
@@ -86,7 +86,7 @@ class Demo(Provider):
         return DemoParser()
 
 
-@dataclass
+@record
 class DemoParser(JsonLines):
     title = Demo.title
     error: GatewayError | None = None

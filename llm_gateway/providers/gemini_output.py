@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import (
@@ -25,6 +24,7 @@ from ..errors import (
     Transient,
 )
 from ..events import Event, Notice, Usage
+from ..records import field, record
 from .base import Phrases, count, error_for_status, matched
 from .parsing import Exit, JsonLines
 
@@ -128,7 +128,7 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 30.0
 LONGEST_OWN_WAIT = 45.0  # with its share of chance; longer ones are the vendor's
 
 
-@dataclass
+@record
 class GeminiParser(JsonLines):
     """stream-json. Its text is deltas; thoughts and the stop reason are not told.
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput, SessionLost
 from ..policy.child_env import VendorVariables
+from ..records import replace
 from ..request import Access, Invocation, Request, SessionPlan
 from . import grok_rules
 from .base import SHARED_OPTIONS, Launch, Provider, flag, quoted_prompt, tool_base, with_new_system

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -27,6 +26,7 @@ from ..errors import (
     SessionLost,
 )
 from ..events import Event, Notice, Usage
+from ..records import field, record
 from .base import Phrases, error_for_status, matched
 from .messages import MessagesStream
 from .parsing import Exit
@@ -53,7 +53,7 @@ NOT_RUN = re.compile(
 )
 
 
-@dataclass
+@record
 class GrokParser(MessagesStream):
     """streaming-messages-json with partial messages, and the lines of a log on stderr.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..events import Event, Reply, Text, Usage
+from ..records import field, record
 from .base import count
 from .parsing import JsonLines
 
 __all__ = ["MessagesStream"]
 
 
-@dataclass
+@record
 class MessagesStream(JsonLines):
     """``system``, ``stream_event``, ``assistant``, ``user`` and, at the end, ``result``.
 

@@ -10,7 +10,6 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..errors import (
@@ -22,6 +21,7 @@ from ..errors import (
     Transient,
 )
 from ..events import Event, Notice, Reasoning, Reply, Session, Text, ToolCall, ToolResult, Usage
+from ..records import field, record
 
 __all__ = ["LINE_CAP", "Exit", "JsonLines", "Parser"]
 
@@ -31,7 +31,7 @@ NOISE_KEPT = 500
 UNKNOWN_SHAPE = (LookupError, TypeError, ValueError, AttributeError)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Exit:
     """How the process ended, and when: its code, or the signal that killed it; its last stderr."""
 
@@ -42,7 +42,7 @@ class Exit:
     at: float = field(default_factory=time.time)
 
 
-@dataclass
+@record
 class Parser(ABC):
     """Turns the output of one run into events and, at the end, a reply or an error.
 
@@ -177,7 +177,7 @@ class Parser(ABC):
         return Reasoning(_checked(text))
 
 
-@dataclass
+@record
 class JsonLines(Parser):
     """A CLI that prints one JSON object a line, and now and then something else."""
 

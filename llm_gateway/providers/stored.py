@@ -10,11 +10,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..ids import is_session_id
+from ..records import record, replace
 from ..titles import title_of
 
 __all__ = ["StoredSession", "claude", "codex", "gemini", "grok", "newest_in"]
@@ -25,7 +25,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 Lines = Iterable[dict[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StoredSession:
     """A session as its vendor keeps it; ``used`` is Unix time; None for what is not told.
 

@@ -7,7 +7,8 @@ quiet meanwhile. Nothing of it calls a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from ..records import field, record
 
 __all__ = ["Upkeep"]
 
@@ -18,7 +19,7 @@ def _untold(code: int, text: str) -> bool | None:
     return None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Upkeep:
     """One CLI's.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from llm_gateway.records import field, record
 from llm_gateway.store.operations import answered, insert, update
 from llm_gateway.store.owner import Owner
 from llm_gateway.store.text import now
@@ -23,7 +23,7 @@ class Full(Exception):
     """There is no room: ``str()`` says for what."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Limits:
     """How many jobs may run in all and of one provider, and how many may wait.
 
@@ -36,7 +36,7 @@ class Limits:
     reserve: int = 8
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Wanted:
     """What an asker brings: its rows, and what tells whether another job's answer is also its own.
 
@@ -62,7 +62,7 @@ class Wanted:
         return key
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Claim:
     """``outcome``: ``ran`` (it is the asker's to run now), ``queued`` (to run later), ``joined``,
     ``collected`` or ``reused``; ``job`` is the row of the job that answers."""

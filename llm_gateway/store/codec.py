@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 from llm_gateway.events import (
@@ -18,6 +17,7 @@ from llm_gateway.events import (
     ToolResult,
     Usage,
 )
+from llm_gateway.records import asdict
 from llm_gateway.store.text import dumps
 
 __all__ = ["decode", "encode"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from ..proctree import start_time
+from ..records import record
 
 __all__ = ["Owner", "lives", "of_row", "of_text", "this_process"]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Owner:
     """A process, by what no later process on any machine shares with it."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from enum import Enum
 from typing import Any, NamedTuple
 
 from llm_gateway.events import Reply, Usage
 from llm_gateway.policy.redact import redact, redact_argv
+from llm_gateway.records import fields
 from llm_gateway.request import Attachment, Options, Request
 from llm_gateway.store.owner import Owner
 from llm_gateway.store.text import clean, dumps, iso, now, preview, prompt_hash

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from llm_gateway import settings
 from llm_gateway.ids import is_session_id
+from llm_gateway.records import record
 from llm_gateway.store.text import dumps, iso, now
 
 __all__ = [
@@ -59,7 +59,7 @@ FROM session_names n WHERE n.session_id IS NULL AND n.created_at >= :cutoff
 """
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Mark:
     """A session that a person chose; without an id it begins with its first prompt."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, field
 from typing import Any
+
+from ..records import field, record
 
 __all__ = ["SessionRow", "by_id", "by_thread", "seen"]
 
@@ -16,7 +17,7 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SessionRow:
     """What a continuation needs to know; ``turns`` counts the turns that went through us."""
 

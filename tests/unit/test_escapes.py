@@ -6,7 +6,6 @@ Each was tried against the code as it was, and each that went through is mended.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from llm_gateway.policy.approval import asked_for
 from llm_gateway.policy.child_env import ACCESS_CAP, FULL_ACCESS_SWITCH, child_environment
 from llm_gateway.providers import all_providers, provider_named
 from llm_gateway.providers.base import Launch, Provider
+from llm_gateway.records import replace
 from llm_gateway.request import Access, Options, Request, SessionPlan
 
 READ, EDIT, FULL = Access

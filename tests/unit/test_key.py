@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -17,6 +16,7 @@ from llm_gateway.errors import InvalidInput
 from llm_gateway.providers import provider_named
 from llm_gateway.providers.claude import Claude
 from llm_gateway.providers.demo import Demo
+from llm_gateway.records import fields, replace
 from llm_gateway.request import Access, Attachment, Options, Request, Turn
 
 ENV = {"PATH": "/usr/bin:/bin", "HOME": "/home/u", "ANTHROPIC_MODEL": "opus"}

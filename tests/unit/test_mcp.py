@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from llm_gateway.policy.child_env import child_environment
 from llm_gateway.providers import provider_named
 from llm_gateway.providers.base import Launch
 from llm_gateway.providers.mcp import digests, without_secrets
+from llm_gateway.records import replace
 from llm_gateway.request import Access, Invocation, Options, Request, SessionPlan
 
 READ, EDIT, FULL = Access

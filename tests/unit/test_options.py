@@ -11,6 +11,7 @@ from llm_gateway.options import OPTIONS, options_class, options_of
 from llm_gateway.providers import all_providers
 from llm_gateway.providers.claude import Claude
 from llm_gateway.providers.demo import Demo
+from llm_gateway.records import fields
 from llm_gateway.request import Access, Options
 
 SAID: Any = options_class(Claude())
@@ -113,11 +114,11 @@ def test_a_provider_offers_what_it_has() -> None:
 
 
 def test_every_option_of_ours_is_in_the_table_once() -> None:
-    """The table, the dataclass and the providers speak of the same options."""
+    """The table, the record and the providers speak of the same options."""
     names = [option.name for option in OPTIONS]
     assert len(set(names)) == len(names)
-    fields = set(Options.__dataclass_fields__) - {"native"}
+    ours = {one.name for one in fields(Options)} - {"native"}
     native = {word for p in all_providers().values() for word in p.native_words}
-    assert fields <= set(names) and set(names) - fields <= native
+    assert ours <= set(names) and set(names) - ours <= native
     for provider in all_providers().values():
         assert provider.options <= set(names), provider.name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from llm_gateway.errors import Overloaded
 from llm_gateway.events import Done, Notice, Reply
 from llm_gateway.ids import new_id
 from llm_gateway.providers import provider_named
+from llm_gateway.records import replace
 from llm_gateway.request import Options, Request
 from llm_gateway.store import claims, jobs, operations, rows, writer
 from llm_gateway.store.claims import Claim, Limits, Wanted
