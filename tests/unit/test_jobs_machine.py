@@ -80,7 +80,7 @@ class Jobs(RuleBasedStateMachine):
             joins=joins,
         )
         before = {job["key"]: job for job in self.jobs(*LIVE) if job["key"]}
-        full = len(self.jobs("queued")) >= LIMITS.queue and len(self.jobs("running")) >= 2
+        full = len(self.jobs("queued")) >= LIMITS.queue  # a place that is free is theirs first
         try:
             with write(self.conn):
                 claim = claims.claim(self.conn, wanted)
