@@ -5,6 +5,7 @@ compat.py     0.65 against 1.0           access.py     who may see, who may act
 page.py       what every screen shares   filters.py    the filter bar
 queries.py    every SQL                  tables.py     what Datasette's own pages say
 words.py, markdown.py, charts.py, csvs.py   text, HTML, SVG, CSV
+watching.py   whether the recorder was written, for views/changes.py
 views/        one module a screen        templates/ static/
 """
 

@@ -24,7 +24,7 @@ from . import access, compat
 from .filters import OUTCOMES, RANGES, STATES
 from .recorder import NEWEST, OLDEST, Files, attach
 
-__all__ = ["ROOT", "Page", "Slow", "screen", "together"]
+__all__ = ["HEADERS", "PRIVATE", "ROOT", "Page", "Slow", "screen", "together"]
 
 ROOT = "/-/gateway"
 _STATIC = Path(__file__).parent / "static"
@@ -53,7 +53,7 @@ NAVIGATION: tuple[tuple[str, str, str], ...] = (
 )
 
 
-_PRIVATE = (
+PRIVATE = (
     "The flight recorder is private. llm gateway browse prints an address that logs you in; "
     "whoever runs this Datasette can name you under allow."
 )
@@ -208,7 +208,7 @@ def screen(name: str) -> Callable[[View], Callable[..., Awaitable[Response]]]:
             page = Page(datasette, request, name, attach(datasette))
             await _describe(page)
             if not access.may_see(datasette, request.actor):
-                raise Forbidden(_PRIVATE)
+                raise Forbidden(PRIVATE)
             if request.method == "POST" and not (page.may_act and access.is_from_here(request)):
                 raise Forbidden("This may only be asked from a page of this Datasette, logged in.")
             return await _answer(page, view)

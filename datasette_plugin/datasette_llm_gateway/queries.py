@@ -162,6 +162,10 @@ JOB_TAIL = (
     "SELECT seq, attempt, t, kind, substr(data, 1, 2000) AS data FROM events"
     " WHERE job_id = :job ORDER BY seq DESC LIMIT 12"
 )
+SAID = (  # the newest first; a text may come in pieces of a few letters
+    "SELECT attempt, CASE WHEN json_valid(data) THEN substr(json_extract(data, '$.text'), 1, 20000)"
+    " END AS text FROM events WHERE job_id = :job AND kind = 'text' ORDER BY seq DESC LIMIT 500"
+)
 REQUEST_OF_JOB = "SELECT id FROM request_rows WHERE job_id = :job ORDER BY datetime_utc LIMIT 1"
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "count",
     "duration",
     "inline",
+    "live_times",
     "moment",
     "parse_json",
     "visible",
@@ -126,6 +127,18 @@ def milliseconds(begin: str | None, end: str | None) -> float | None:
     if first is None or last is None:
         return None
     return (last - first).total_seconds() * 1000
+
+
+def live_times(row: Any, now: datetime) -> dict[str, Any]:
+    """Age and heart-beat; a job whose lease has run out has lost its owner, or is stopped."""
+    text = now.isoformat()
+    lease = instant(row["lease_until"])
+    running = row["status"] == "running"
+    return {
+        "age": milliseconds(row["started_at"] if running else row["queued_at"], text),
+        "beat": milliseconds(row["heartbeat_at"], text),
+        "silent": bool(running and lease is not None and lease < now),
+    }
 
 
 def parse_json(text: str | None, otherwise: Any = None) -> Any:

@@ -122,23 +122,102 @@ def test_without_javascript(window: Any, sites: Sites) -> None:
     assert "**every**" in page.inner_text(".gw-rawtext")
 
 
-def test_jobs_are_live(window: Any, sites: Sites) -> None:
-    """A job that begins appears by itself, and the button ends it."""
-    page = window().go("/-/gateway/jobs")
+def running(sites: Sites, id: str, status: str = "running") -> sqlite3.Connection:
+    """The sample's recorder, with one more job."""
     path = sites.of["data"].folder / "logs.db"
     conn = sqlite3.connect(path, timeout=30, isolation_level=None)
     conn.execute(
         "INSERT INTO job_rows (id, provider, status, kind, started_at, queued_at, lease_until)"
-        " VALUES ('new-job', 'grok', 'running', 'submitted', '2026-01-01T00:00:00.000Z',"
-        " '2026-01-01T00:00:00.000Z', '2099')"
+        " VALUES (?, 'grok', ?, 'submitted', '2026-01-01T00:00:00.000Z',"
+        " '2026-01-01T00:00:00.000Z', '2099')",
+        (id, status),
     )
+    return conn
+
+
+def by(page: Any, way: str) -> None:
+    """Wait until the page learns what is new in that way."""
+    page.wait_for_selector(f"body[data-live={way}]", timeout=30_000)
+
+
+def test_jobs_are_live(window: Any, sites: Sites) -> None:
+    """A job that begins appears by itself, and the button ends it."""
+    page = window().go("/-/gateway/jobs")
+    by(page, "events")
+    conn = running(sites, "new-job")
     page.wait_for_selector("#job-new-job", timeout=60_000)
     page.click("#job-new-job >> text=Cancel")
     page.wait_for_selector("#job-new-job >> text=Asked to end", timeout=60_000)
     assert "Cancel was asked for" in page.inner_text("[role=status]")
     asked = conn.execute("SELECT cancel_requested_at FROM job_rows WHERE id = 'new-job'").fetchone()
     assert asked[0]
+    conn.execute(
+        "UPDATE job_rows SET status = 'canceled', started_at = '2098' WHERE id = 'new-job'"
+    )
+    page.wait_for_selector("#job-new-job", state="detached", timeout=60_000)
+    page.wait_for_selector("tr a[href$='/job/new-job']", timeout=60_000)
     conn.execute("DELETE FROM job_rows WHERE id = 'new-job'")
+    conn.close()
+
+
+@pytest.mark.parametrize("how", ["kept back", "without EventSource"])
+def test_where_no_event_arrives(window: Any, sites: Sites, how: str) -> None:
+    """A proxy that keeps the stream back, or a browser without one: the page looks by itself."""
+    opened = window()
+    if how == "kept back":
+        opened.page.route("**/changes", lambda route: None)  # no answer, ever
+    else:
+        opened.page.add_init_script("delete window.EventSource")
+    page = opened.go("/-/gateway/jobs")
+    by(page, "looks")
+    conn = running(sites, "quiet-job")
+    page.wait_for_selector("#job-quiet-job", timeout=60_000)
+    conn.execute("DELETE FROM job_rows WHERE id = 'quiet-job'")
+    conn.close()
+    page.wait_for_selector("#job-quiet-job", state="detached", timeout=60_000)
+    assert page.get_attribute("body", "data-live") == "looks"
+
+
+HIDE = """(state) => {
+  Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_nobody_looks_at_a_hidden_page(window: Any) -> None:
+    """A tab in the back neither listens nor looks; in front again it does both at once."""
+    page = window().go("/-/gateway/jobs")
+    by(page, "events")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(HIDE, "hidden")
+    by(page, "looks")
+    page.wait_for_timeout(2500)
+    assert asked == []
+    page.evaluate(HIDE, "visible")
+    by(page, "events")
+    assert any("_part=live" in url for url in asked)
+
+
+def test_a_request_is_live(window: Any, sites: Sites) -> None:
+    """What a running request says grows on its page; when it is over, the page has all of it."""
+    path = sites.of["data"].folder / "logs.db"
+    conn = sqlite3.connect(path, timeout=30, isolation_level=None)
+    id, job, before = conn.execute(
+        "SELECT r.id, r.job_id, j.status FROM request_rows r JOIN job_rows j ON j.id = r.job_id"
+        " WHERE r.status = 'running'"
+    ).fetchone()
+    assert before == "running"
+    page = window().go(f"/-/gateway/request/{id}")
+    by(page, "events")
+    said = "INSERT INTO events SELECT job_id, max(seq) + 1, 1, 9000, 'text', ? FROM events"
+    conn.execute(f"{said} WHERE job_id = ?", ('{"text": " Now the third <b>form</b>."}', job))
+    page.wait_for_selector(".gw-tail >> text=Now the third <b>form</b>.", timeout=60_000)
+    conn.execute("UPDATE request_rows SET status = 'canceled' WHERE id = ?", (id,))
+    page.wait_for_selector(".gw-byline >> text=canceled", timeout=60_000)
+    assert page.locator("[data-poll]").count() == 0
+    conn.execute("UPDATE request_rows SET status = 'running' WHERE id = ?", (id,))
+    conn.execute("DELETE FROM events WHERE job_id = ? AND data LIKE '%third%'", (job,))
     conn.close()
 
 

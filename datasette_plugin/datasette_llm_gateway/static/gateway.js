@@ -28,25 +28,73 @@
     });
   });
 
-  // What runs is looked at again every two seconds, while somebody looks.
-  $$("[data-poll]").forEach((part) => {
+  // What runs is looked at again when the recorder was written, or else every two seconds; while
+  // somebody looks, and not under somebody's cursor.
+  const parts = $$("[data-poll]");
+  if (parts.length) {
     const said = document.querySelector("[data-poll-state]");
+    const say = (text) => { if (said && said.textContent !== text) said.textContent = text; };
+    const OFTEN = 2000, SELDOM = 10000, SILENT = 4000;
+    const seen = new Map();
+    let stream = null, told = false, kept = !window.EventSource, timer = 0, late = 0, busy = false, again = false;
+
+    const held = (part) => {
+      const chosen = getSelection();
+      return part.contains(document.activeElement) || (chosen.type === "Range" && part.contains(chosen.anchorNode));
+    };
+    const show = (part, html) => {
+      if (html === seen.get(part)) return;
+      seen.set(part, html);
+      const open = $$("details", part).map((one) => one.open);
+      part.innerHTML = html;  // escaped by the server, as on the page
+      $$("details", part).forEach((one, index) => { if (open[index]) one.open = true; });
+      if (part.querySelector("[data-over]")) location.reload();
+    };
     const look = async () => {
-      if (document.visibilityState === "visible" && !part.contains(document.activeElement)) {
-        try {
+      if (busy) { again = true; return; }
+      busy = true; again = false;
+      clearTimeout(timer);
+      try {
+        for (const part of parts.filter((part) => !held(part))) {
           const answer = await fetch(part.dataset.poll, { headers: { accept: "text/html" } });
           if (!answer.ok) throw new Error(answer.statusText);
           const html = await answer.text();
-          if (html !== seen) part.innerHTML = html;  // escaped by the server, as on the page
-          seen = html;
-          if (said) said.textContent = "Live, looked at " + new Date().toLocaleTimeString([], { hour12: false });
-        } catch { if (said) said.textContent = "Datasette does not answer"; }
-      }
-      setTimeout(look, 2000);
+          if (!held(part)) show(part, html);
+        }
+        say(parts.some(held) ? "Waits while you are in the list" : "Live, looked at " + new Date().toLocaleTimeString([], { hour12: false }));
+      } catch { say("Datasette does not answer"); }
+      busy = false;
+      if (again) look(); else plan();
     };
-    let seen = "";
-    setTimeout(look, 2000);
-  });
+    const plan = () => {
+      clearTimeout(timer);
+      if (document.visibilityState === "visible") timer = setTimeout(look, told && !parts.some(held) ? SELDOM : OFTEN);
+    };
+    const by = (events) => { told = events; document.body.dataset.live = events ? "events" : "looks"; };
+
+    // Where no event comes a proxy keeps the stream back; then looking is the way.
+    const listen = () => {
+      if (kept || stream) return;
+      stream = new EventSource(parts[0].dataset.changes);
+      late = setTimeout(() => { kept = true; leave(); plan(); }, SILENT);
+      stream.addEventListener("written", () => { clearTimeout(late); by(true); look(); });
+      stream.addEventListener("error", () => {
+        clearTimeout(late);
+        by(false);
+        if (stream?.readyState === EventSource.CLOSED) { kept = true; leave(); }
+        plan();
+      });
+    };
+    const leave = () => { clearTimeout(late); stream?.close(); stream = null; by(false); };
+    const wake = () => {
+      if (document.visibilityState === "visible") { look(); listen(); } else { clearTimeout(timer); leave(); }
+    };
+    document.addEventListener("visibilitychange", wake);
+    addEventListener("pagehide", leave);
+    addEventListener("pageshow", (event) => { if (event.persisted) wake(); });
+    by(false);
+    if (document.visibilityState === "visible") { plan(); listen(); }
+  }
 
   // Keys: / goes to the text filter, j and k through the rows, Enter opens.
   addEventListener("keydown", (event) => {

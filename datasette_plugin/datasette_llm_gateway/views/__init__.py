@@ -22,6 +22,7 @@ def routes() -> list[Any]:
     """Every route of the plugin, as Datasette wants them."""
     from . import (
         approvals,
+        changes,
         compare,
         dashboard,
         jobs,
@@ -34,5 +35,6 @@ def routes() -> list[Any]:
 
     screens = (
         dashboard, requests, request, session, jobs, search, approvals, compare, reliability,
+        changes,
     )  # fmt: skip
     return [route for module in screens for route in module.ROUTES]

@@ -12,7 +12,7 @@ from datasette.utils.asgi import Response
 
 from .. import queries
 from ..page import ROOT, Page, screen, together
-from ..words import inline, instant, milliseconds, parse_json
+from ..words import inline, live_times, milliseconds, parse_json
 
 __all__ = ["ROUTES"]
 
@@ -22,10 +22,26 @@ BUSY_SECONDS = 10.0
 
 @screen("jobs")
 async def jobs(page: Page) -> Response:
-    """Running first; ``_part=live`` gives that part alone, for who looks again and again."""
-    live = await _live(page)
-    if page.args.get("_part") == "live":
-        return await page.render("gateway_jobs_live.html", live=live)
+    """Running first; ``_part`` gives one half alone, for who looks again and again."""
+    part = page.args.get("_part")
+    if part == "live":
+        return await page.render("gateway_jobs_live.html", live=await _live(page))
+    if part == "over":
+        return await page.render("gateway_jobs_over.html", **await _over(page))
+    live, over, providers = await together(
+        _live(page), _over(page), page.rows(queries.distinct("provider"))
+    )
+    return await page.render(
+        "gateway_jobs.html",
+        live=live,
+        **over,
+        providers=[row["value"] for row in providers],
+        now_text=datetime.now().strftime("%H:%M:%S"),
+    )
+
+
+async def _over(page: Page) -> dict[str, Any]:
+    """A page of the jobs that are over; the first of them is looked at again."""
     provider, status = page.args.get("provider"), page.args.get("status")
     at, tilde, id = page.args.get("before", "").partition("~")
     rows = await page.rows(
@@ -40,25 +56,18 @@ async def jobs(page: Page) -> Response:
         },
     )
     last = rows[PAGE_SIZE - 1] if len(rows) > PAGE_SIZE else None
-    older = page.url(
-        "/jobs",
-        provider=provider,
-        status=status,
-        before=last and f"{last['started_at']}~{last['id']}",
-    )
-    return await page.render(
-        "gateway_jobs.html",
-        live=live,
-        rows=[
+    of = {"provider": provider, "status": status}
+    return {
+        **of,
+        "rows": [
             {**dict(row), "took": milliseconds(row["started_at"], row["finished_at"])}
             for row in rows[:PAGE_SIZE]
         ],
-        older=older if last else "",
-        provider=provider,
-        status=status,
-        providers=[row["value"] for row in await page.rows(queries.distinct("provider"))],
-        now_text=datetime.now().strftime("%H:%M:%S"),
-    )
+        "older": page.url("/jobs", **of, before=f"{last['started_at']}~{last['id']}")
+        if last
+        else "",
+        "newest": "" if tilde else page.url("/jobs", **of, _part="over"),
+    }
 
 
 async def _live(page: Page) -> list[dict[str, Any]]:
@@ -66,21 +75,9 @@ async def _live(page: Page) -> list[dict[str, Any]]:
     tails = await together(*(_tail(page, row["id"]) for row in rows[:20]))
     now = datetime.now(timezone.utc)
     return [
-        {**dict(row), "tail": tail, **_times(row, now)}
+        {**dict(row), "tail": tail, **live_times(row, now)}
         for row, tail in zip(rows, [*tails, *[""] * (len(rows) - len(tails))], strict=True)
     ]
-
-
-def _times(row: Any, now: datetime) -> dict[str, Any]:
-    """Age and heart-beat; a job whose lease has run out has lost its owner, or is stopped."""
-    text = now.isoformat()
-    lease = instant(row["lease_until"])
-    running = row["status"] == "running"
-    return {
-        "age": milliseconds(row["started_at"] if running else row["queued_at"], text),
-        "beat": milliseconds(row["heartbeat_at"], text),
-        "silent": bool(running and lease is not None and lease < now),
-    }
 
 
 async def _tail(page: Page, job_id: str) -> str:

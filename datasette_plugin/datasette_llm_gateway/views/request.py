@@ -12,12 +12,14 @@ from ..markdown import rendered
 from ..page import ROOT, Page, screen, together
 from ..remedies import remedy, resume_command, run_again
 from ..steps import phases, steps
-from ..words import parse_json
+from ..words import live_times, parse_json, visible
 
 __all__ = ["ROUTES"]
 
 STEPS = 400
 EVENTS = 50
+SAID = 20_000
+_LIVE = ("queued", "running")
 PARTS = ("prompt", "system", "response", "stderr")
 
 
@@ -30,6 +32,8 @@ async def request(page: Page) -> Response:
     if row["id"] != page.id:
         return page.go(page.url(f"/request/{row['id']}"))
     job_id = row["job_id"]
+    if page.args.get("_part") == "live":
+        return await page.render("gateway_request_live.html", r=row, **await _live(page, row))
     (
         body,
         job,
@@ -68,9 +72,6 @@ async def request(page: Page) -> Response:
         body=body,
         job=job,
         attempts=attempts,
-        steps=done,
-        more_steps=len(acts or []) > STEPS,
-        slow=acts is None,
         phases=timed,
         whole=whole,
         approvals=approvals,
@@ -90,10 +91,37 @@ async def request(page: Page) -> Response:
         tools_run=_lists(row["tools_run"]),
         turn_url=turn,
         same=same[0],
-        live=row["status"] in ("queued", "running"),
+        **(await _live(page, row) if row["status"] in _LIVE else {**_acts(acts), "live": False}),
         **neighbours,
         **events,
     )
+
+
+def _acts(rows: list[Any] | None) -> dict[str, Any]:
+    return {
+        "steps": steps((rows or [])[:STEPS]),
+        "more_steps": len(rows or []) > STEPS,
+        "slow": rows is None,
+    }
+
+
+async def _live(page: Page, row: Any) -> dict[str, Any]:
+    """What a request does now, and what it has said so far."""
+    job, acts, texts = await together(
+        page.row(queries.JOB, {"id": row["job_id"]}),
+        page.panel(queries.STEPS, {"job": row["job_id"], "limit": STEPS + 1}),
+        page.panel(queries.SAID, {"job": row["job_id"]}),
+    )
+    now = datetime.now(timezone.utc)
+    last = texts[0]["attempt"] if texts else None
+    said = [text["text"] or "" for text in reversed(texts or []) if text["attempt"] == last]
+    return {
+        **_acts(acts),
+        "said": visible("".join(map(str, said))[-SAID:]),
+        "live": row["status"] in _LIVE,
+        "now_text": datetime.now().strftime("%H:%M:%S"),
+        **(live_times(job, now) if job is not None else dict.fromkeys(("age", "beat", "silent"))),
+    }
 
 
 async def _find(page: Page) -> Any:
