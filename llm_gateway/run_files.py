@@ -19,12 +19,15 @@ __all__ = ["remove_left", "run_folder"]
 PREFIX = "llm-gateway-"
 LOCK = ".owner"
 UNLOCKED_SECONDS = 3600.0  # older than this, a directory without a lock is nobody's
+_here: set[str] = set()  # those of this process, which need no look
 
 
 def run_folder(stack: ExitStack) -> Path:
     """Make the directory; the stack takes it away, and what others left behind."""
     stack.callback(remove_left)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    _here.add(folder.name)
+    stack.callback(_here.discard, folder.name)
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     new = folder / f"{LOCK}.new"
     lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -38,7 +41,8 @@ def remove_left() -> None:
     """Remove the directories of runs whose process is gone."""
     with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
         for entry in entries:
-            if entry.name.startswith(PREFIX) and _is_ours(entry) and _is_left(Path(entry.path)):
+            other = entry.name.startswith(PREFIX) and entry.name not in _here
+            if other and _is_ours(entry) and _is_left(entry.path):
                 shutil.rmtree(entry.path, ignore_errors=True)
 
 
@@ -52,12 +56,12 @@ def _is_ours(entry: os.DirEntry[str]) -> bool:
     return private and told.st_uid == os.geteuid()
 
 
-def _is_left(folder: Path) -> bool:
+def _is_left(folder: str) -> bool:
     try:
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = os.open(f"{folder}/{LOCK}", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         with suppress(OSError):
-            return time.time() - folder.stat().st_mtime > UNLOCKED_SECONDS
+            return time.time() - os.stat(folder).st_mtime > UNLOCKED_SECONDS
         return False
     except OSError:
         return False

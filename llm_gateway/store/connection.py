@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from llm_gateway.store.turns import BUSY_SECONDS, begin
+
 __all__ = [
     "APPLICATION_ID",
     "BUSY_SECONDS",
@@ -20,7 +22,6 @@ __all__ = [
 ]
 
 APPLICATION_ID = 0x6C6C6D67  # "llmg"
-BUSY_SECONDS = 30.0
 
 _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
@@ -102,15 +103,21 @@ def is_corrupt(error: Exception) -> bool:
 
 
 @contextmanager
-def write(conn: sqlite3.Connection, wait: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+def write(
+    conn: sqlite3.Connection, wait: float = BUSY_SECONDS, most: float = 0.0
+) -> Iterator[sqlite3.Connection]:
     """One transaction that has the write lock from its beginning, or raises after ``wait`` seconds.
 
     A deferred BEGIN that reads and then writes fails at once when another process wrote between.
+
+    :param most: goes on waiting for so long while others get on with writing.
     """
-    conn.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
-    conn.execute("BEGIN IMMEDIATE")
+    end_turn = begin(conn, wait, most)
     try:
-        yield conn
+        try:
+            yield conn
+        finally:
+            end_turn()  # others need not wait where COMMIT has to wait for the disk
         conn.execute("COMMIT")
     except BaseException:
         if conn.in_transaction:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def reap(conn: sqlite3.Connection, job_id: str | None = None) -> list[str]:
     cursor = conn.execute(query, values)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
-    gone = [row for row in rows if is_gone(row)]
+    lives = cache(owner.lives)  # a process may have a hundred of them
+    gone = [row for row in rows if is_gone(row, lives)]
     if gone:
         _take_in_spilled(conn)
     return [row["id"] for row in gone if _orphaned(conn, row)]
@@ -65,10 +67,12 @@ def _close_left(conn: sqlite3.Connection) -> None:
                 operations.withdraw(conn, request_id, "orphaned", MESSAGE, "orphaned", joined=True)
 
 
-def is_gone(row: Mapping[str, Any]) -> bool:
+def is_gone(
+    row: Mapping[str, Any], lives: Callable[[owner.Owner], bool | None] = owner.lives
+) -> bool:
     """Whether nobody runs that job any more."""
     who = owner.of_row(row)
-    alive = None if who is None else owner.lives(who)
+    alive = None if who is None else lives(who)
     if alive is None:
         return bool(row["lease_until"]) and row["lease_until"] < now()
     return not alive

@@ -59,12 +59,12 @@ def of_text(text: str | None) -> Owner | None:
 
 def lives(owner: Owner) -> bool | None:
     """Whether that very process runs; a zombie does not. None where it cannot be seen from here."""
-    here = this_process()
-    if owner.host != here.host:
+    if owner.host != os.uname().nodename:
         return None
-    if owner.boot_id and here.boot_id and owner.boot_id != here.boot_id:
+    boot_id = _boot_id()
+    if owner.boot_id and boot_id and owner.boot_id != boot_id:
         return False
-    if owner.pid_ns != here.pid_ns:
+    if owner.pid_ns != _pid_ns():
         return None
     started = start_time(owner.pid)
     return started is not None and owner.pid_start in (None, started)

@@ -6,29 +6,16 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from llm_gateway.store.connection import is_corrupt, write
+from llm_gateway.store.connection import BUSY_SECONDS, is_corrupt, write
 from llm_gateway.store.operations import OPERATIONS
 from llm_gateway.store.spill import Spill
 
 __all__ = ["PATIENCE", "Writer"]
 
-# Seconds that an operation waits for another process's write lock. They bound what a lock that is
-# held for ever adds to a prompt: after the first that fails, all go to the spill file at once.
-PATIENCE = {
-    "claim": 5.0,
-    "begin": 2.0,
-    "attempt_started": 1.0,
-    "events": 1.0,
-    "attempt_ended": 2.0,
-    "finish": 5.0,
-    "session_seen": 1.0,
-    "heartbeat": 1.0,
-    "withdraw": 1.0,
-    "cancel": 2.0,
-    "delivered": 2.0,
-    "approval": 2.0,
-    "shown": 2.0,
-}
+# Seconds that an operation waits for a write lock under which nothing is written. They bound what
+# one that is held for ever adds to a prompt: after the first that fails, all go to the spill file
+# at once. Where others get on with writing, its turn comes.
+PATIENCE = 5.0
 _OFFER_SECONDS = 0.05
 
 
@@ -68,7 +55,7 @@ class Writer:
         if not self.broken and self.conn is not None:
             try:
                 self._begin()
-                with write(self.conn, PATIENCE[operation]):
+                with write(self.conn, PATIENCE, BUSY_SECONDS):
                     OPERATIONS[operation](self.conn, **arguments)
                 return True
             except (sqlite3.Error, ArithmeticError) as error:
@@ -99,7 +86,7 @@ class Writer:
             return None
         try:
             self._begin()
-            with write(self.conn, PATIENCE["claim"]):
+            with write(self.conn, PATIENCE, BUSY_SECONDS):
                 return work(self.conn)
         except (sqlite3.Error, ArithmeticError) as error:
             self._fall_back(error)

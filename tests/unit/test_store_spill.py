@@ -23,8 +23,7 @@ from llm_gateway.store.recorder import Recorder, open_recorder
 def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LLM_GATEWAY_HOME", str(tmp_path))
     monkeypatch.delenv("LLM_GATEWAY_LOGS_DB", raising=False)
-    for operation in writer.PATIENCE:
-        monkeypatch.setitem(writer.PATIENCE, operation, 0.05)
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
 
 
 def run(recorder: Recorder, name: str) -> None:

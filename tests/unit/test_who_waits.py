@@ -122,7 +122,7 @@ def test_an_answer_in_a_spill_file_is_no_orphans(
 ) -> None:
     """The worker could not write its answer and ended; who looks first must not lose it."""
     ask(conn, "j1", "submitted", DEAD)
-    monkeypatch.setitem(writer.PATIENCE, "finish", 0.05)
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
     worker = open_recorder(lambda line: None)
     with write(conn):
         worker.finish("rj1", "j1", "completed", reply=Reply("the answer"))
@@ -135,8 +135,7 @@ def test_a_held_lock_costs_no_prompt(
     conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Orphans can be found by the next look; the prompt that cannot write is answered."""
-    for operation in writer.PATIENCE:
-        monkeypatch.setitem(writer.PATIENCE, operation, 0.05)
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
     ask(conn, "j1", "submitted", DEAD)
     with write(conn):
         *_, last = gateway.ask(Request(new_id(), "demo", "hello"))
@@ -148,8 +147,7 @@ def test_a_durable_prompt_says_that_it_runs_here(
     conn: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the recorder turns out to be unable to keep its job."""
-    for operation in writer.PATIENCE:
-        monkeypatch.setitem(writer.PATIENCE, operation, 0.05)
+    monkeypatch.setattr(writer, "PATIENCE", 0.05)
     with write(conn):
         said = list(gateway.ask(Request(new_id(), "demo", "hello", Options(durable=True))))
     assert any(isinstance(event, Notice) and gateway.HERE in event.text for event in said)
