@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from . import queries, words
+from . import words
 
 __all__ = ["OUTCOMES", "RANGES", "STATES", "Filters", "match"]
 
@@ -80,29 +80,32 @@ class Filters:
             _iso(last + _whole_day(self.said.get("to"))) if last else ALWAYS,
         )
 
-    def where(self, but: tuple[str, ...] = ()) -> tuple[str, dict[str, Any]]:
-        """A condition on ``request_rows r`` and its parameters; the time always bounds it."""
+    def where(self) -> tuple[str, dict[str, Any]]:
+        """A condition on ``request_rows r`` and its parameters; the time always bounds it.
+
+        All of it but the words, which are looked up elsewhere (``plans``).
+        """
         since, until = self.span
         terms = ["r.datetime_utc >= :since", "r.datetime_utc < :until"]
         parameters: dict[str, Any] = {"since": since, "until": until}
         for key, column in _EQUAL.items():
-            if key in self.said and key not in but:
+            if key in self.said:
                 terms.append(f"r.{column} = :{key}")
                 parameters[key] = self.said[key]
                 if _COMMON.get(key, self.said[key]) != self.said[key]:
                     terms.append(f"r.{column} <> '{_COMMON[key]}'")
         if "cwd" in self.said:
-            terms.append("(r.cwd = :cwd OR substr(r.cwd, 1, length(:cwd) + 1) = :cwd || '/')")
-            parameters["cwd"] = self.said["cwd"].rstrip("/") or "/"
+            terms.append("(r.cwd = :cwd OR r.cwd >= :cwd_from AND r.cwd < :cwd_to)")
+            cwd = self.said["cwd"].rstrip("/")
+            parameters.update(
+                cwd=cwd or "/", cwd_from=f"{cwd}/", cwd_to=f"{cwd}0"
+            )  # "0" follows "/"
         if "min_cost" in self.said:
             terms.append("r.cost_usd >= :min_cost")
             parameters["min_cost"] = _number(self.said["min_cost"])
         if "min_seconds" in self.said:
             terms.append("r.duration_ms >= :min_ms")
             parameters["min_ms"] = (_number(self.said["min_seconds"]) or 0) * 1000
-        if "q" in self.said:
-            terms.append(queries.FOUND)
-            parameters["q"] = match(self.said["q"])
         return " AND ".join(terms), parameters
 
     def query(self, **changes: Any) -> dict[str, str]:

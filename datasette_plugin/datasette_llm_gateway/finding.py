@@ -5,7 +5,7 @@ As in ``queries``: values are bound, and no query goes through all requests.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container
 
 from .queries import LIST, PREVIEW
 
@@ -16,13 +16,19 @@ _ROWS = f"SELECT {LIST}, {PREVIEW} FROM request_rows r"
 ANY_REQUEST = "SELECT 1 FROM request_rows LIMIT 1"
 
 
-def _of(keys: Iterable[str], plain: bool = True) -> str:
-    """Conditions on provider and model; with a plus no index is chosen for them."""
-    sign = "" if plain else "+"
-    return "".join(f" AND {sign}r.{key} = :{key}" for key in ("provider", "model") if key in keys)
+def _of(keys: Container[str], plain: bool = True) -> str:
+    """Conditions on provider and model; with a plus no index is chosen for them.
+
+    A model says more than its provider does.
+    """
+    signs = {
+        "provider": "" if plain and "model" not in keys else "+",
+        "model": "" if plain else "+",
+    }
+    return "".join(f" AND {sign}r.{key} = :{key}" for key, sign in signs.items() if key in keys)
 
 
-def longest(column: str, keys: Iterable[str], few: bool) -> str:
+def longest(column: str, keys: Container[str], few: bool) -> str:
     """Those with the most of a column: by its own index, or of few all."""
     assert column in ("duration_ms", "cost_usd")
     if few:
@@ -36,7 +42,7 @@ def longest(column: str, keys: Iterable[str], few: bool) -> str:
     )
 
 
-def failures(keys: Iterable[str], limit: int = 5) -> str:
+def failures(keys: Container[str], limit: int = 5) -> str:
     """The latest that failed, timed out or lost their process."""
     parts = [
         f"SELECT * FROM ({_ROWS} WHERE r.status = '{state}' AND r.datetime_utc >= :since"
@@ -50,11 +56,11 @@ def failures(keys: Iterable[str], limit: int = 5) -> str:
 # --- breakers ------------------------------------------------------------------------------------
 
 
-def _provider(keys: Iterable[str]) -> str:
+def _provider(keys: Container[str]) -> str:
     return " AND provider = :provider" if "provider" in keys else ""
 
 
-def breaker_changes(keys: Iterable[str]) -> str:
+def breaker_changes(keys: Container[str]) -> str:
     """What changed in a span of time."""
     return (
         "SELECT datetime_utc, scope, provider, from_state, to_state, failures, last_error"
@@ -63,7 +69,7 @@ def breaker_changes(keys: Iterable[str]) -> str:
     )
 
 
-def breakers_at(keys: Iterable[str]) -> str:
+def breakers_at(keys: Container[str]) -> str:
     """The state that each breaker was in before a span of time."""
     return (
         "SELECT scope, provider, to_state, max(datetime_utc) FROM breaker_changes"
@@ -71,7 +77,7 @@ def breakers_at(keys: Iterable[str]) -> str:
     )
 
 
-def breakers(keys: Iterable[str]) -> str:
+def breakers(keys: Container[str]) -> str:
     """As they are now."""
     return (
         "SELECT scope, provider, state, failures, since, until, last_error FROM breakers"
@@ -81,7 +87,6 @@ def breakers(keys: Iterable[str]) -> str:
 
 # --- search --------------------------------------------------------------------------------------
 
-MOST_HITS = 5000
 HAS_INDEX = "SELECT 1 FROM sqlite_master WHERE name = 'bodies_fts'"
 PENDING = "SELECT count(*) AS n FROM (SELECT 1 FROM search_pending LIMIT 1001)"
 HITS = "SELECT count(*) AS n FROM (SELECT 1 FROM bodies_fts WHERE bodies_fts MATCH :q LIMIT 1001)"
@@ -89,27 +94,16 @@ SNIPPETS = (
     "SELECT rowid AS seq, snippet(bodies_fts, -1, :open, :close, '…', 28) AS snippet"
     " FROM bodies_fts WHERE bodies_fts MATCH :q AND rowid IN (SELECT value FROM json_each(:seqs))"
 )
-
-
-def found(where: str, best: bool, before: bool, most: int = MOST_HITS) -> str:
-    """Requests that have the words: the newest hits, or the best of them."""
-    key = " AND rowid < :before" if before and not best else ""
-    order = "rank" if best else "rowid DESC"
-    return (
-        f"SELECT h.seq, h.n, {LIST}, {PREVIEW} FROM (SELECT rowid AS seq, row_number() OVER () AS n"
-        " FROM (SELECT rowid FROM bodies_fts"
-        f" WHERE bodies_fts MATCH :q{key} ORDER BY {order} LIMIT {most})) h"
-        " JOIN bodies b ON b.seq = h.seq JOIN request_rows r ON r.id = b.id"
-        f" WHERE {where} ORDER BY h.n LIMIT :limit OFFSET :skip"
-    )
-
+SNIPPETS_NEAR = SNIPPETS.replace(
+    "AND rowid IN", "AND rowid >= :first AND rowid <= :last AND +rowid IN"
+)
 
 # --- approvals -----------------------------------------------------------------------------------
 
 
-def approvals(keys: Iterable[str], before: bool) -> str:
+def approvals(keys: Container[str], before: bool) -> str:
     """A page of decisions, newest first."""
-    terms = ["a.datetime_utc < :until"]
+    terms = ["a.datetime_utc <= :at" if before else "a.datetime_utc < :until"]
     terms += [f"a.{key} = :{key}" for key in ("decision", "provider", "policy") if key in keys]
     if before:
         terms.append("(a.datetime_utc, a.id) < (:at, :id)")
@@ -152,7 +146,7 @@ ASKED_TWICE = (
 NEWEST_FAILURES = 2000
 
 
-def phrases(keys: Iterable[str]) -> str:
+def phrases(keys: Container[str]) -> str:
     """What the newest failures said, to be put together by category and words."""
     parts = [
         "SELECT * FROM (SELECT r.id, r.datetime_utc, r.provider, r.model, r.status,"
@@ -165,7 +159,7 @@ def phrases(keys: Iterable[str]) -> str:
     return " UNION ALL ".join(parts) + f" ORDER BY datetime_utc DESC LIMIT {NEWEST_FAILURES}"
 
 
-def retried(keys: Iterable[str], limit: int) -> str:
+def retried(keys: Container[str], limit: int) -> str:
     """The newest that took more than one start of the CLI."""
     return (
         f"{_ROWS} WHERE r.retry_count > 0 AND r.datetime_utc >= :since AND r.datetime_utc < :until"

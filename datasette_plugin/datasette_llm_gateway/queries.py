@@ -13,47 +13,6 @@ LIST_COLUMNS = (
 )  # fmt: skip
 LIST = ", ".join(f"r.{name}" for name in LIST_COLUMNS)
 PREVIEW = "r.prompt_preview AS prompt"
-FOUND = (  # the newest that have the words, so that a common word costs no more than a rare one
-    "r.id IN (SELECT b.id FROM bodies_fts JOIN bodies b ON b.seq = bodies_fts.rowid"
-    " WHERE bodies_fts MATCH :q ORDER BY bodies_fts.rowid DESC LIMIT 5000)"
-)
-
-
-# What only few requests have much of is found by its own index, and then put in order.
-MANY = 3000
-RARE = {
-    "min_cost": ("cost_usd", "request_rows_cost"),
-    "min_ms": ("duration_ms", "request_rows_duration"),
-}
-
-
-def how_many(parameter: str) -> str:
-    """How many requests have so much, counted as far as it matters."""
-    column = RARE[parameter][0]
-    return (
-        f"SELECT count(*) FROM (SELECT 1 FROM request_rows WHERE {column} >= :{parameter}"
-        f" LIMIT {MANY})"
-    )
-
-
-def requests(where: str, before: bool = False, after: bool = False, index: str = "") -> str:
-    """A page of requests, newest first; ``after`` gives the page before it, oldest first."""
-    for column, rare in RARE.values():
-        if index != rare:  # an index that finds many is slower than the order of time
-            where = where.replace(f"r.{column} >=", f"+r.{column} >=")
-    order = "ASC" if after else "DESC"
-    by = f" INDEXED BY {index}" if index else ""
-    if index:  # alone: SQLite would jump through it to the times instead
-        where = where.replace("r.datetime_utc ", "+r.datetime_utc ")
-    key = ""
-    if before:
-        key = " AND (r.datetime_utc, r.id) < (:at, :id)"
-    elif after:
-        key = " AND (r.datetime_utc, r.id) > (:at, :id)"
-    return (
-        f"SELECT {LIST}, {PREVIEW} FROM request_rows r{by} WHERE {where}{key}"
-        f" ORDER BY r.datetime_utc {order}, r.id {order} LIMIT :limit"
-    )
 
 
 def distinct(column: str) -> str:
@@ -171,11 +130,11 @@ REQUEST_OF_JOB = "SELECT id FROM request_rows WHERE job_id = :job ORDER BY datet
 
 def ended_jobs(status: str | None, provider: str | None, before: bool) -> str:
     """A page of jobs that are over, last started first."""
-    terms = ["j.started_at < :until"]
+    terms = ["j.started_at <= :at" if before else "j.started_at < :until"]
     terms.append("j.status = :status" if status else "j.status NOT IN ('queued', 'running')")
     if provider:
         terms.append("j.provider = :provider")
-    if before:
+    if before:  # no index has both columns, so the first is bounded alone as well
         terms.append("(j.started_at, j.id) < (:at, :id)")
     where = " AND ".join(terms)
     return f"{_JOB_LIST} WHERE {where} ORDER BY j.started_at DESC, j.id DESC LIMIT :limit"
@@ -188,9 +147,14 @@ CANCEL = (
 
 # --- sessions ------------------------------------------------------------------------------------
 
+# The key begins with the provider, of which there are few.
 SESSION = (
-    "SELECT * FROM sessions WHERE session_id = :session"
-    " AND (:provider = '' OR provider = :provider) ORDER BY last_used_at DESC LIMIT 2"
+    "WITH RECURSIVE found(value) AS (SELECT min(provider) FROM sessions"
+    " UNION ALL SELECT (SELECT min(provider) FROM sessions WHERE provider > found.value)"
+    " FROM found WHERE found.value IS NOT NULL LIMIT 200)"
+    " SELECT s.* FROM found CROSS JOIN sessions s ON s.provider = found.value"
+    " AND s.session_id = :session WHERE :provider = '' OR s.provider = :provider"
+    " ORDER BY s.last_used_at DESC LIMIT 2"
 )
 IS_THREAD = "SELECT 1 FROM request_rows WHERE thread_id = :thread LIMIT 1"
 TURN_BODY = (
@@ -200,11 +164,22 @@ TURN_BODY = (
 )
 
 
-def sessions(provider: bool, before: bool) -> str:
-    """A page of sessions, last used first."""
-    terms = ["s.last_used_at < :until"]
+FEW_SESSIONS = 3000
+HOW_MANY_SESSIONS = (
+    "SELECT count(*) AS n FROM (SELECT 1 FROM sessions WHERE provider = :provider"
+    f" LIMIT {FEW_SESSIONS})"
+)
+
+
+def sessions(provider: bool, before: bool, few: bool = False) -> str:
+    """A page of sessions, last used first.
+
+    :param few: whether the provider has so few that they are found by it, and then put in order.
+    """
+    used, of = ("+s.last_used_at", "s.provider") if few else ("s.last_used_at", "+s.provider")
+    terms = [f"{used} <= :at" if before else f"{used} < :until"]
     if provider:
-        terms.append("s.provider = :provider")
+        terms.append(f"{of} = :provider")
     if before:
         terms.append("(s.last_used_at, s.session_id) < (:at, :id)")
     return (

@@ -16,11 +16,11 @@ import click
 from .exits import OTHER, USAGE, Failed
 from .output import say
 
-__all__ = ["register"]
+__all__ = ["SETTINGS", "register"]
 
 PORT = 8765
 _HOSTS = ["127.0.0.1", "localhost", "[::1]"]
-_SETTINGS = {
+SETTINGS = {
     "suggest_facets": "off",
     "sql_time_limit_ms": "3000",
     "facet_time_limit_ms": "500",
@@ -127,7 +127,7 @@ def _free(port: int | None) -> int:
 def _argv(port: int, configuration: str, opens: bool) -> list[str]:
     argv = [sys.executable, "-m", "datasette", "serve", "--root", "-h", "127.0.0.1"]
     argv += ["-p", str(port), "-m", configuration]
-    for name, value in _SETTINGS.items():
+    for name, value in SETTINGS.items():
         argv += ["--setting", name, value]
     return [*argv, "-o"] if opens else argv
 

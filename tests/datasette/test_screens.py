@@ -381,39 +381,6 @@ def test_it_finds_the_file_by_itself(
     assert browser.get("/gateway/request_rows", {"id": "mallory"}).status_code == 403
 
 
-def test_no_scan(made: Made, browse: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No query of any screen goes through all requests, jobs or events."""
-    from datasette_llm_gateway.page import Page
-
-    asked: list[tuple[str, dict[str, Any]]] = []
-    rows = Page.rows
-
-    async def noting(
-        self: Page, sql: str, parameters: Any = None, database: str | None = None
-    ) -> Any:
-        if database is None:
-            asked.append((sql, dict(parameters or {})))
-        return await rows(self, sql, parameters, database)
-
-    monkeypatch.setattr(Page, "rows", noting)
-    browser = browse(made[0])
-    for address in routes(browser, made[1]):
-        browser.get(address)
-    for query in ("provider=claude&status=failed&access=edit", "category=auth", "q=colon", "outcome=reused&cwd=/x",
-                  "min_cost=1&range=7d", "before=2026-01-01T00:00:00.000Z~x", "after=2026-01-01T00:00:00.000Z~x"):  # fmt: skip
-        browser.get(f"/-/gateway/requests?{query}")
-    browser.get(f"/-/gateway/request/{made[1]['edit']}?events=3")
-    browser.get("/-/gateway/jobs?provider=codex&before=2026~x")
-    conn = sqlite3.connect(made[0])
-    plans = {sql: [row[3] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-             for sql, values in asked if not sql.startswith("PRAGMA")}  # fmt: skip
-    conn.close()
-    assert len(plans) > 20
-    big = r"^SCAN (r|j|e|b|request_rows|job_rows|events|bodies|attempts)\b"
-    scans = {sql: steps for sql, steps in plans.items() for step in steps if re.match(big, step)}
-    assert scans == {}
-
-
 WRITES = """
 import sqlite3, sys, time
 conn = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)

@@ -158,19 +158,24 @@ def _tokens(scene: Scene, places: dict[str, list[dict[str, float]]]) -> Panel:
 
 async def _lists(scene: Scene, total: Mapping[str, float]) -> list[dict[str, Any]]:
     """The slowest, the dearest, the latest failures, each with all of its kind a click away."""
-    page = scene.page
-    parameters = {**scene.keys, **scene.span.exact}
-    few = total["requests"] <= FEW
+    few, priced = total["requests"] <= FEW, total["cost_usd"] + total["saved_usd"]
     slowest, dearest, failed = await together(
-        page.panel(finding.longest("duration_ms", scene.keys, few), parameters, LIST_MS),
-        page.panel(finding.longest("cost_usd", scene.keys, few), parameters, LIST_MS),
-        page.panel(finding.failures(scene.keys), parameters, LIST_MS),
+        _list(scene, finding.longest("duration_ms", scene.keys, few), total["requests"]),
+        _list(scene, finding.longest("cost_usd", scene.keys, few), priced),
+        _list(scene, finding.failures(scene.keys), total["failed"]),
     )
     return [
         {"title": "Slowest", "rows": slowest, "column": "took"},
         {"title": "Dearest", "rows": dearest, "column": "cost"},
         {"title": "Latest failures", "rows": failed, "column": "status"},
     ]
+
+
+async def _list(scene: Scene, sql: str, known: float) -> list[Any] | None:
+    """Nothing is looked for where the sums know of nothing: that would take longest."""
+    if not known:
+        return []
+    return await scene.page.panel(sql, {**scene.keys, **scene.span.exact}, LIST_MS)
 
 
 ROUTES = [(rf"^{ROOT}/?$", dashboard)]

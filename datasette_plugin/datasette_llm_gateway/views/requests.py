@@ -10,6 +10,7 @@ from .. import queries
 from ..csvs import as_csv
 from ..filters import Filters
 from ..page import ROOT, Page, screen, together
+from ..plans import Plan, plan_of
 
 __all__ = ["ROUTES", "choices"]
 
@@ -24,18 +25,16 @@ async def requests(page: Page) -> Response:
     if page.args.get("_format") in ("csv", "json"):
         return await _export(page, filters, page.args["_format"])
     listed, options = await together(_page_of(page, filters), choices(page))
-    rows, newer, older = listed
-    where, parameters = filters.where()
-    sql = queries.requests(where).replace(" LIMIT :limit", "")
+    rows, newer, older, plan = listed
     return await page.render(
         "gateway_requests.html",
         rows=rows,
-        longest=max((row["duration_ms"] or 0 for row in rows), default=0),
+        longest=max((row["duration_ms"] or 0 for row in rows or []), default=0),
         newer=newer and page.url("/requests", **filters.query(after=newer)),
         older=older and page.url("/requests", **filters.query(before=older)),
         filters=filters,
         choices=options,
-        exports=await _exports(page, filters, sql, parameters),
+        exports=await _exports(page, filters, plan),
     )
 
 
@@ -49,39 +48,26 @@ async def choices(page: Page) -> dict[str, list[str]]:
     }
 
 
-async def _page_of(page: Page, filters: Filters) -> tuple[list[Any], str, str]:
-    """Rows, and the keys of the pages before and after them."""
-    where, parameters = filters.where()
-    before, after = _key(page.args.get("before")), _key(page.args.get("after"))
-    if after:
-        before = None
-    if before:
-        parameters.update(at=before[0], id=before[1])
-        parameters["until"] = min(parameters["until"], before[0] + "~")
-    elif after:
-        parameters.update(at=after[0], id=after[1])
-        parameters["since"] = max(parameters["since"], after[0])
-    parameters["limit"] = PAGE_SIZE + 1
-    index = await _rare(page, parameters)
-    found = await page.rows(queries.requests(where, bool(before), bool(after), index), parameters)
+async def _page_of(page: Page, filters: Filters) -> tuple[list[Any] | None, str, str, Plan]:
+    """Rows, the keys of the pages before and after them, and how they were found."""
+    after = _key(page.args.get("after"))
+    before = None if after else _key(page.args.get("before"))
+    plan = await plan_of(page, filters, before[0] if before else "", after[0] if after else "")
+    if plan.empty:
+        return [], "", "", plan
+    at, id = before or after or ("", "")
+    parameters = {**plan.parameters, "at": at, "id": id, "limit": PAGE_SIZE + 1}
+    found = await page.panel(plan.page(bool(before), bool(after)), parameters)
+    if found is None:
+        return None, "", "", plan
     more, rows = len(found) > PAGE_SIZE, found[:PAGE_SIZE]
     if after:
         rows.reverse()
     if not rows:
-        return [], "", ""
+        return [], "", "", plan
     newer = more if after else bool(before)
     older = True if after else more
-    return rows, _key_of(rows[0]) if newer else "", _key_of(rows[-1]) if older else ""
-
-
-async def _rare(page: Page, parameters: dict[str, Any]) -> str:
-    """The index of a filter that few requests pass; empty for the usual order."""
-    for name, (_, index) in queries.RARE.items():
-        if name in parameters:
-            found = await page.row(queries.how_many(name), {name: parameters[name]})
-            if found[0] < queries.MANY:
-                return index
-    return ""
+    return rows, _key_of(rows[0]) if newer else "", _key_of(rows[-1]) if older else "", plan
 
 
 def _key_of(row: Any) -> str:
@@ -93,15 +79,14 @@ def _key(text: str | None) -> tuple[str, str] | None:
     return (at, id) if tilde else None
 
 
-async def _exports(
-    page: Page, filters: Filters, sql: str, parameters: dict[str, Any]
-) -> list[tuple[str, str]]:
+async def _exports(page: Page, filters: Filters, plan: Plan) -> list[tuple[str, str]]:
     links = [
         ("CSV", page.url("/requests", **filters.query(_format="csv"))),
         ("JSON", page.url("/requests", **filters.query(_format="json"))),
     ]
     if await page.may_sql():
-        links.append(("SQL", page.sql_url(sql, parameters)))
+        sql = plan.page().replace(" LIMIT :limit", "")
+        links.append(("SQL", page.sql_url(sql, plan.parameters)))
     table = page.datasette.urls.table(page.recorder, "request_rows")
     exact = {"provider", "model", "status", "access", "outcome"}
     query = [
@@ -117,8 +102,9 @@ def _quoted(text: str) -> str:
 
 
 async def _export(page: Page, filters: Filters, format: str) -> Response:
-    where, parameters = filters.where()
-    rows = await page.rows(queries.requests(where), {**parameters, "limit": EXPORT_SIZE})
+    plan = await plan_of(page, filters)
+    parameters = {**plan.parameters, "limit": EXPORT_SIZE}
+    rows = [] if plan.empty else await page.rows(plan.page(), parameters)
     columns = [*queries.LIST_COLUMNS, "prompt"]
     if format == "csv":
         return page.send(as_csv(columns, rows), "text/csv; charset=utf-8", "requests.csv")

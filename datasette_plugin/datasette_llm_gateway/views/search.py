@@ -10,14 +10,17 @@ from markupsafe import Markup, escape
 
 from .. import finding, words
 from ..filters import Filters, match
-from ..page import ROOT, Page, Slow, screen, together
+from ..page import ROOT, Page, screen, together
+from ..plans import plan_of
 from .requests import choices
 
 __all__ = ["ROUTES"]
 
 PAGE_SIZE = 20
 MOST_RANKED = 500
-RANK_MS = 500
+RANK_MS = 300
+HITS_MS = 100  # their number is only shown
+CLOSE_BY = 20_000
 OPEN, CLOSE = "\ue000", "\ue001"  # nobody's letters: what a text has of them is taken out
 WHERE = {"": "everywhere", "prompt": "prompts", "response": "answers", "stderr": "stderr"}
 
@@ -61,10 +64,9 @@ async def _found(page: Page, filters: Filters, place: str, best: bool) -> dict[s
     if rows is None:
         return {**empty, "slow": True}
     more, rows = len(rows) > PAGE_SIZE, rows[:PAGE_SIZE]
-    seqs = json.dumps([row["seq"] for row in rows])
     snippets, hits = await together(
-        page.panel(finding.SNIPPETS, {"q": asked, "seqs": seqs, "open": OPEN, "close": CLOSE}),
-        page.panel(finding.HITS, {"q": asked}),
+        _snippets(page, asked, [row["seq"] for row in rows]),
+        _hits(page, asked),
     )
     shown = {row["seq"]: marked(row["snippet"]) for row in snippets or []}
     query = {**filters.query(), "in": place, "sort": "best" if ranked else ""}
@@ -79,28 +81,34 @@ async def _found(page: Page, filters: Filters, place: str, best: bool) -> dict[s
     }
 
 
+async def _hits(page: Page, asked: str) -> list[Any] | None:
+    """How many have the words; of what begins with letters it would take too long."""
+    return None if "*" in asked else await page.panel(finding.HITS, {"q": asked}, HITS_MS)
+
+
+async def _snippets(page: Page, asked: str, seqs: list[int]) -> list[Any] | None:
+    """The words with those around them. What lies close together is met in one go."""
+    first, last = min(seqs, default=0), max(seqs, default=0)
+    sql = finding.SNIPPETS_NEAR if last - first < CLOSE_BY else finding.SNIPPETS
+    told = {"q": asked, "seqs": json.dumps(seqs), "first": first, "last": last}
+    return await page.panel(sql, {**told, "open": OPEN, "close": CLOSE})
+
+
 async def _rows(
     page: Page, filters: Filters, asked: str, best: bool
 ) -> tuple[list[Any] | None, bool]:
     """Rows, and whether they are ranked: a word that half of all have is not, in good time."""
-    plain = Filters({key: value for key, value in filters.said.items() if key != "q"})
-    where, parameters = plain.where()
-    parameters.update(q=asked, limit=PAGE_SIZE + 1, skip=0)
+    plan = await plan_of(page, filters, asked=asked)
+    if plan.empty:
+        return [], best
+    skip, before = _whole(page.args.get("skip")), _whole(page.args.get("before"))
+    parameters = {**plan.parameters, "limit": PAGE_SIZE + 1, "skip": skip}
     if best:
-        ranked = {**parameters, "skip": _whole(page.args.get("skip"))}
-        sql = finding.found(where, True, False, MOST_RANKED)
-        rows = await page.panel(sql, ranked, RANK_MS)
+        rows = await page.panel(plan.found(best=True, most=MOST_RANKED), parameters, RANK_MS)
         if rows is not None:
             return rows, True
-    before = _whole(page.args.get("before"))
-    most = finding.MOST_HITS if plain.said else PAGE_SIZE * 4
-    try:
-        rows = await page.rows(
-            finding.found(where, False, bool(before), most), {**parameters, "before": before}
-        )
-    except Slow:
-        rows = None
-    return rows, False
+    sql = plan.found("< :before" if before else "")
+    return await page.panel(sql, {**parameters, "before": before}), False
 
 
 def _whole(text: str | None) -> int:

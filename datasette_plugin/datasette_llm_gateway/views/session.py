@@ -26,8 +26,9 @@ async def sessions(page: Page) -> Response:
     """Every session, last used first."""
     provider = page.args.get("provider", "")
     at, tilde, id = page.args.get("before", "").partition("~")
+    few = bool(provider) and await _has_few(page, provider)
     rows = await page.rows(
-        queries.sessions(bool(provider), bool(tilde)),
+        queries.sessions(bool(provider), bool(tilde), few),
         {"provider": provider, "at": at, "id": id, "until": "9999", "limit": TURNS * 2 + 1},
     )
     more = len(rows) > TURNS * 2
@@ -41,6 +42,12 @@ async def sessions(page: Page) -> Response:
         newest=page.url("/sessions", provider=provider) if tilde else "",
         older=page.url("/sessions", provider=provider, before=key) if more else "",
     )
+
+
+async def _has_few(page: Page, provider: str) -> bool:
+    """Whether a provider has so few sessions that it is the quicker way to them."""
+    found = await page.row(queries.HOW_MANY_SESSIONS, {"provider": provider})
+    return bool(found["n"] < queries.FEW_SESSIONS)
 
 
 @screen("sessions")
