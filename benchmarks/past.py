@@ -153,7 +153,7 @@ class Past:
         if some.random() < 0.2:
             prompt += f" See {self.words.name()}."
         row = self._asked(at, session, prompt)
-        body = {"id": row["id"], "prompt": prompt}
+        body = _body(row["id"], prompt)
         if outcome == "denied":
             self._deny(row)
             return Entry(row, body, None, [], [], self._approval(row, False))
@@ -208,7 +208,7 @@ class Past:
             finished_at=iso(at + took / 1000),
             response_chars=len(first["response"]),
         )
-        body = {"id": row["id"], "prompt": first["prompt"], "response": first["response"]}
+        body = _body(row["id"], first["prompt"], first["response"])
         return Entry(row, body, None, [], [], None)
 
     def _approval(self, row: dict[str, Any], approved: bool) -> dict[str, Any]:
@@ -247,6 +247,11 @@ class Past:
             session.cost += row.get("cost_usd", 0.0)
         session.first, session.last = session.first or row, row
         return job, attempts, events
+
+
+def _body(id: str, prompt: str, response: str | None = None) -> dict[str, Any]:
+    """All have the same columns, so that they are written in the order of time."""
+    return {"id": id, "prompt": prompt, "response": response, "stderr": None}
 
 
 def _scope(provider: str) -> str:

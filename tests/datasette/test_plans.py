@@ -6,7 +6,7 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -164,3 +164,101 @@ def test_sessions_of_many(recorder: Path, asked: dict[str, dict[str, Any]]) -> N
     for before in (False, True):
         asked[queries.sessions(True, before, False)] = values
     no_scan(recorder, asked)
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recorder of many different requests."""
+    from benchmarks.generate import generate
+
+    path = tmp_path_factory.mktemp("past") / "logs.db"
+    generate(path, 900, seed=3, until=1_760_000_000.0, days=20)
+    return path
+
+
+NAIVE = {
+    "category": "error_category = :category", "session": "session_id = :session",
+    "thread": "thread_id = :thread", "job": "job_id = :job", "min_cost": "cost_usd >= :min_cost",
+    "cwd": "cwd = :cwd OR substr(cwd, 1, length(:cwd) + 1) = :cwd || '/'",
+    "min_seconds": "duration_ms >= 1000 * :min_seconds", "to": "datetime_utc < :to",
+    "q": "id IN (SELECT id FROM bodies JOIN bodies_fts ON bodies_fts.rowid = seq"
+    " WHERE bodies_fts MATCH :q)",
+}  # fmt: skip
+
+
+def said(path: Path) -> dict[str, Any]:
+    """A value of each filter that some requests pass."""
+    conn = sqlite3.connect(path)
+    conn.row_factory = sqlite3.Row
+    row = dict(
+        conn.execute(
+            "SELECT * FROM request_rows WHERE job_id IS NOT NULL LIMIT 1 OFFSET 200"
+        ).fetchone()
+    )
+    conn.close()
+    return {
+        "provider": row["provider"], "model": row["model"], "status": "failed", "category": "overloaded",
+        "access": "edit", "outcome": "reused", "session": row["session_id"], "thread": row["thread_id"],
+        "job": row["job_id"], "cwd": "/home/user", "min_cost": 0.05, "min_seconds": 60,
+        "to": "2025-10-02T00:00Z", "q": "error",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("everything_is", ["common", "rare"])
+def test_what_is_found_does_not_depend_on_the_plan(
+    past: Path, browse: Open, everything_is: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any two filters let pass what they say, in the order of time, page by page."""
+    from datasette_llm_gateway import plans
+    from datasette_llm_gateway.views import requests
+
+    monkeypatch.setattr(requests, "PAGE_SIZE", 40)
+    if everything_is == "common":
+        monkeypatch.setattr(plans, "FEW", 0)
+        monkeypatch.setattr(plans, "RARE", 0)
+    else:
+        monkeypatch.setattr(plans, "COMMON", 3)
+    browser, conn, values = browse(past), sqlite3.connect(past), said(past)
+    some = 0
+    for names in [*combinations(values, 1), *combinations(values, 2)]:
+        query = urlencode({name: values[name] for name in names})
+        terms = " AND ".join(f"({NAIVE.get(name, f'{name} = :{name}')})" for name in names)
+        expected = [
+            row[0]
+            for row in conn.execute(
+                f"SELECT id FROM request_rows WHERE {terms} ORDER BY datetime_utc DESC, id DESC",
+                values,
+            )
+        ]
+        rows = browser.get(f"/-/gateway/requests?{query}&_format=json").json()
+        assert [row["id"] for row in rows] == expected, names
+        some += 40 < len(expected) < 200
+        if len(names) == 1 or 40 < len(expected) < 200:
+            assert walked(browser, query) == expected, names
+    conn.close()
+    assert some > 5
+
+
+def walked(browser: Any, query: str) -> list[str]:
+    """All pages to the end, and back again from there."""
+    found, address, first = [], f"/-/gateway/requests?{query}", ""
+    while address:
+        page = browser.ok(address)
+        found.append(re.findall(r'data-row[^>]*>.*?/request/([0-9a-z]+)"', page, re.S))
+        first = first or found[0][0]
+        address, last = pager(page, "before"), address
+    back = [found[-1]]
+    while address := pager(browser.ok(last), "after"):
+        back.insert(
+            0, re.findall(r'data-row[^>]*>.*?/request/([0-9a-z]+)"', browser.ok(address), re.S)
+        )
+        last = address
+    assert [*chain(*back)] == [*chain(*found)]
+    return [*chain(*found)]
+
+
+def pager(page: str, which: str) -> str:
+    from html import unescape
+
+    found = re.findall(rf'href="(/-/gateway/requests\?[^"]*\b{which}=[^"]*)"', page)
+    return unescape(found[-1]) if found else ""
