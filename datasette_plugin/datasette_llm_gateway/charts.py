@@ -2,7 +2,8 @@
 
 A mark is a link where it leads to rows, and has its number in a ``<title>``. Whoever draws a chart
 gives its numbers as a table too, in which the keyboard reaches the same rows: a stop at each of a
-hundred marks would be in its way. Widths are in units of a ``viewBox``, so a chart fills its place.
+hundred marks would be in its way. Widths are in percent and heights in pixels, so a chart fills
+its place and its words stay as large as all others.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 Number = float
+MOST_LABELS = 7
+WIDEST = 14  # percent: few columns stay columns
 
 
 def el(name: str, *inside: Any, **attributes: Any) -> Markup:
@@ -42,14 +45,12 @@ def el(name: str, *inside: Any, **attributes: Any) -> Markup:
     return Markup(f"<{name}{told}>{body}</{name}>")
 
 
-def svg(
-    width: Number, height: Number, label: str, *inside: Any, class_: str = "gw-chart"
-) -> Markup:
+def svg(height: Number, label: str, *inside: Any, class_: str = "gw-chart") -> Markup:
     """A drawing with a name for who does not see it."""
     return el(
         "svg",
         *inside,
-        viewBox=f"0 0 {width:g} {height:g}",
+        height=height,
         class_=class_,
         role="img" if not any("<a " in part for part in inside) else "group",
         aria_label=label,
@@ -77,13 +78,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where in the drawing the values lie."""
+    """Where in the drawing the values lie; across in percent, down in pixels."""
 
     highest: Number
-    width: Number = 580
     height: Number = 196
-    left: Number = 50
-    right: Number = 8
     top: Number = 10
     bottom: Number = 24
     least: Number = 0  # between two grid lines
@@ -97,44 +95,43 @@ class Frame:
         inner = self.height - self.top - self.bottom
         return self.top + inner * (1 - value / (self.ticks[-1] or 1))
 
-    def slot(self, index: int, count: int) -> tuple[float, float]:
-        """Left edge and width of one of so many places on the axis."""
-        inner = (self.width - self.left - self.right) / max(1, count)
-        return self.left + index * inner, inner
-
     def axes(self, labels: Sequence[str], shown: Callable[[float], str]) -> list[Markup]:
-        """Grid lines with their numbers, and as many labels below as there is room for."""
+        """Grid lines with their numbers at their left, and labels below."""
         drawn = []
         for tick in self.ticks:
-            y = self.y(tick)
-            drawn.append(
-                el(
-                    "path",
-                    d=f"M{self.left:g} {y:.1f}H{self.width - self.right:g}",
-                    class_="gw-grid",
-                )
-            )
-            drawn.append(
-                el("text", shown(tick), x=self.left - 6, y=y + 3.5, class_="gw-axis is-end")
-            )
+            y = round(self.y(tick)) + 0.5
+            drawn.append(el("line", x2="100%", y1=y, y2=y, class_="gw-grid"))
+            drawn.append(el("text", shown(tick), x=-7, y=y + 3.5, class_="gw-axis is-end"))
         return [*drawn, *self.below(labels)]
 
     def below(self, labels: Sequence[str]) -> list[Markup]:
-        """As many labels on the axis of time as there is room for."""
+        """As many labels on the axis of time as there is room for; on a narrow screen half."""
         drawn = []
-        every = max(1, math.ceil(len(labels) / max(1, (self.width - self.left) // 72)))
-        for index in range(0, len(labels), every):
-            x, room = self.slot(index, len(labels))
+        every = max(1, math.ceil(len(labels) / MOST_LABELS))
+        for number, index in enumerate(range(0, len(labels), every)):
+            x, room = slot(index, len(labels))
+            extra = " is-extra" if number % 2 and len(labels) > MOST_LABELS / 2 else ""
             drawn.append(
                 el(
                     "text",
                     labels[index],
-                    x=x + room / 2,
+                    x=percent(x + room / 2),
                     y=self.height - 7,
-                    class_="gw-axis is-middle",
+                    class_=f"gw-axis is-middle{extra}",
                 )
             )
         return drawn
+
+
+def slot(index: int, count: int) -> tuple[float, float]:
+    """Left edge and width of one of so many places on the axis, in percent."""
+    room = 100 / max(1, count)
+    return index * room, room
+
+
+def percent(value: Number) -> str:
+    """A length across."""
+    return f"{_short(float(value))}%"
 
 
 def columns(
@@ -149,20 +146,20 @@ def columns(
     place = Frame(max(totals, default=0), **frame)
     drawn = place.axes(labels, shown)
     for index in range(len(labels)):
-        x, room = place.slot(index, len(labels))
-        gap, base = min(6.0, room * 0.2), 0.0
+        x, room = slot(index, len(labels))
+        wide, base = min(room * 0.8, WIDEST), 0.0
         for name, marks in series:
             value = marks[index].value or 0
             if value <= 0:
                 continue
             top, bottom = place.y(base + value), place.y(base)
             bar = el(
-                "rect", el("title", marks[index].title), x=x + gap / 2, y=top, width=room - gap,
-                height=max(0.8, bottom - top), class_=f"gw-bar {name}",
+                "rect", el("title", marks[index].title), x=percent(x + (room - wide) / 2), y=top,
+                width=percent(wide), height=max(0.8, bottom - top), class_=f"gw-bar {name}",
             )  # fmt: skip
             drawn.append(_linked(bar, marks[index]))
             base += value
-    return svg(place.width, place.height, label, *drawn)
+    return svg(place.height, label, *drawn)
 
 
 def lines(
@@ -179,21 +176,23 @@ def lines(
     for name, marks in series:
         points = []
         for index, mark in enumerate(marks):
-            x, room = place.slot(index, len(labels))
+            x, room = slot(index, len(labels))
             points.append(None if mark.value is None else (x + room / 2, place.y(mark.value)))
-        drawn.append(el("path", d=_path(points), class_=f"gw-line {name}"))
+        line = el("path", d=_path(points), class_=f"gw-line {name}")
+        stretched = {"viewBox": f"0 0 100 {place.height:g}", "preserveAspectRatio": "none"}
+        drawn.append(el("svg", line, width="100%", height=place.height, **stretched))
         for point, mark in zip(points, marks, strict=True):
             if point is not None:
                 dot = el(
                     "circle",
                     el("title", mark.title),
-                    cx=point[0],
+                    cx=percent(point[0]),
                     cy=point[1],
                     r=2.6,
                     class_=f"gw-dot {name}",
                 )
                 drawn.append(_linked(dot, mark))
-    return svg(place.width, place.height, label, *drawn)
+    return svg(place.height, label, *drawn)
 
 
 @dataclass(frozen=True)
@@ -210,27 +209,26 @@ def strips(
     label: str, rows: Sequence[tuple[str, Sequence[Stretch]]], labels: Sequence[str]
 ) -> Markup:
     """A line a name, coloured by the state that it was in."""
-    place = Frame(1, height=34 + 26 * len(rows), left=74)
-    wide = place.width - place.left - place.right
+    place = Frame(1, height=34 + 26 * len(rows))
     drawn = place.below(labels)
     for number, (name, stretches) in enumerate(rows):
         y = place.top + 26 * number
-        drawn.append(el("text", name, x=place.left - 8, y=y + 12, class_="gw-axis is-end"))
+        drawn.append(el("text", name, x=-8, y=y + 12, class_="gw-axis is-end"))
         for stretch in stretches:
-            x = place.left + wide * min(max(stretch.begin, 0), 1)
-            width = max(2.0, place.left + wide * min(stretch.end, 1) - x)
+            begin, end = (100 * min(max(at, 0), 1) for at in (stretch.begin, stretch.end))
+            width = max(0.4, end - begin)
             drawn.append(
                 el(
                     "rect",
                     el("title", stretch.title),
-                    x=min(x, place.left + wide - 2),
+                    x=percent(min(begin, 100 - width)),
                     y=y,
-                    width=width,
+                    width=percent(width),
                     height=16,
                     class_=f"gw-bar {stretch.class_}",
                 )
             )
-    return svg(place.width, place.height, label, *drawn)
+    return svg(place.height, label, *drawn, class_="gw-chart is-named")
 
 
 def score_bar(points: Sequence[tuple[str, Number]], threshold: Number | None) -> Markup:
@@ -280,7 +278,7 @@ def _path(points: Iterable[tuple[float, float] | None]) -> str:
         if point is None:
             pen = "M"
             continue
-        told.append(f"{pen}{point[0]:.1f} {point[1]:.1f}")
+        told.append(f"{pen}{point[0]:.2f} {point[1]:.1f}")
         pen = "L"
     return "".join(told)
 

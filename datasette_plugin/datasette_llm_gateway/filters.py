@@ -49,11 +49,12 @@ class Filters:
         said = {
             key: args[key].strip() for key in (*_EQUAL, "cwd", "q") if args.get(key, "").strip()
         }
-        if args.get("range") in RANGES and args["range"] != default_range:
-            said["range"] = args["range"]
         for key in ("from", "to"):
             if _day(args.get(key)) is not None:
                 said[key] = args[key]
+        days = "from" in said or "to" in said  # which say more than a range
+        if args.get("range") in RANGES and args["range"] != default_range and not days:
+            said["range"] = args["range"]
         for key in ("min_cost", "min_seconds"):
             if (_number(args.get(key)) or 0) > 0:
                 said[key] = args[key].strip()

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from . import charts, finding, sums, words
 from .charts import Mark
-from .filters import RANGES, Filters
+from .filters import Filters
 from .page import Page
 from .spans import Span
 
@@ -52,11 +52,6 @@ class Scene:
         """This screen with a change."""
         path = "" if self.page.name == "dashboard" else f"/{self.page.name}"
         return self.page.url(path, **self.filters.query(**changes))
-
-    @property
-    def period(self) -> str:
-        """The span in words."""
-        return RANGES.get(self.filters.range, "") or "the days asked for"
 
 
 @dataclass
@@ -188,7 +183,13 @@ def ranked(scene: Scene, title: str, rows: list[dict[str, Any]] | None, what: st
 
 def _axis(shown: Callable[[float], str]) -> Callable[[float], str]:
     """Numbers of an axis are round, and short."""
-    return lambda value: shown(value).replace(".0k", "k").replace(".0M", "M").replace(".0G", "G")
+
+    def short(value: float) -> str:
+        if shown is words.count and 1000 <= value < 10_000:
+            return f"{value / 1000:g}k"
+        return shown(value).replace(".0k", "k").replace(".0M", "M").replace(".0G", "G")
+
+    return short
 
 
 def _axis_time(milliseconds: float) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "cell",
     "cost",
     "count",
+    "counted",
     "duration",
     "inline",
     "live_times",
@@ -90,6 +91,11 @@ def count(number: float | None) -> str:
             break
     small = number / divisor
     return f"{small:.0f}{unit}" if abs(small) >= 99.95 else f"{small:.1f}{unit}"
+
+
+def counted(number: float, noun: str) -> str:
+    """So many of something."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
 def moment(iso: str | None, form: str = "%Y-%m-%d %H:%M:%S") -> str:

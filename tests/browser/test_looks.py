@@ -122,6 +122,37 @@ def test_without_javascript(window: Any, sites: Sites) -> None:
     assert "**every**" in page.inner_text(".gw-rawtext")
 
 
+def test_days_are_typed(window: Any, sites: Sites) -> None:
+    """From one day to another, by the form alone; a chip takes them away again."""
+    page = window(java_script_enabled=False).go("/-/gateway?provider=claude")
+    day = page.get_attribute(".gw-chart >> nth=0 >> a >> nth=0", "href").partition("from=")[2][:10]
+    page.fill("input[name=from]", day)
+    page.fill("input[name=to]", day)
+    page.click("text=Show")
+    assert f"{day} 00:00 to {day} 23:00" in page.inner_text(".gw-head")
+    assert page.input_value("input[name=to]") == day
+    assert page.locator(".gw-ranges [aria-current]").count() == 0
+    page.click(".gw-ranges >> text=7 days")
+    assert page.input_value("input[name=from]") == "" and "provider=claude" in page.url
+
+
+TOUCHING = """() => [...document.querySelectorAll(".gw-axis")]
+  .filter((one) => getComputedStyle(one).display !== "none")
+  .map((one) => one.getBoundingClientRect())
+  .filter((a, at, all) => all.slice(0, at).some((b) =>
+    a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)).length"""
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_words_of_axes_do_not_touch(window: Any, width: int) -> None:
+    """They are as large as other small words at any width, and none lies on another."""
+    opened = window("data", width)
+    for range in ("24h", "7d", "30d", "90d", "all"):
+        page = opened.go(f"/-/gateway?range={range}")
+        assert page.locator(".gw-axis").count() > 8 and page.evaluate(TOUCHING) == 0, range
+        assert page.locator(".gw-axis").first.bounding_box()["height"] >= 11
+
+
 def running(sites: Sites, id: str, status: str = "running") -> sqlite3.Connection:
     """The sample's recorder, with one more job."""
     path = sites.of["data"].folder / "logs.db"

@@ -4,10 +4,10 @@
   const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
   // Filters: what is left empty does not make the address long.
-  $$("form.gw-filters").forEach((form) =>
+  $$("form[method=get]").forEach((form) =>
     form.addEventListener("submit", () =>
       $$("input, select", form).forEach((field) => { if (!field.value) field.disabled = true; })));
-  addEventListener("pageshow", () => $$("form.gw-filters :disabled").forEach((field) => { field.disabled = false; }));
+  addEventListener("pageshow", () => $$("form[method=get] :disabled").forEach((field) => { field.disabled = false; }));
 
   // A narrow window shows a part of the navigation: the part where one is.
   document.querySelector(".gw-nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

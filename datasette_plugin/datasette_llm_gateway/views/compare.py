@@ -16,6 +16,7 @@ __all__ = ["ROUTES"]
 
 MOST = 4
 DAYS = 90
+MARKED_FROM = 0.15  # of texts with less in common every word would be marked
 
 
 @screen("compare")
@@ -76,14 +77,19 @@ async def _told(answers: list[Any]) -> list[dict[str, Any]]:
     pairs = await together(
         *(loop.run_in_executor(None, differences, texts[0], text) for text in texts[1:])
     )
-    first = pairs[0][0] if len(pairs) == 1 else None
-    shown = [first if first is not None else texts[0], *(pair[1] for pair in pairs)]
+    alike = [pair[2] >= MARKED_FROM for pair in pairs]
+    first = pairs[0][0] if alike == [True] else None
+    marked = [
+        pair[1] if near else text for pair, near, text in zip(pairs, alike, texts[1:], strict=True)
+    ]
+    shown = [first if first is not None else texts[0], *marked]
     shares = [None, *(pair[2] for pair in pairs)]
     return [
         {
             **dict(row),
             "text": text,
             "share": share,
+            "marked": share is not None and share >= MARKED_FROM,
             "long": len(raw) > LONGEST,
             "cut": (row["whole_chars"] or 0) > len(row["response"] or ""),
         }
@@ -95,7 +101,7 @@ def _best(answers: list[Any]) -> dict[str, Any]:
     """The least of each figure, where it is one answer's alone."""
     found = {}
     for name in ("duration_ms", "cost_usd", "output_tokens"):
-        values = [row[name] for row in answers if row[name] is not None]
+        values = [row[name] for row in answers if row[name] is not None and row["outcome"] == "ran"]
         least = min(values, default=None)
         if len(values) > 1 and values.count(least) == 1:
             found[name] = least

@@ -124,7 +124,7 @@ def _by_model(scene: Scene, rows: Sequence[Any] | None) -> list[dict[str, Any]] 
             "name": words.inline(model, 40),
             "value": told["cost"],
             "shown": words.cost(told["cost"]) if told["cost"] or not told["unpriced"] else "–",
-            "sub": f"{words.count(told['requests'])} requests" + _unpriced(told),
+            "sub": words.counted(told["requests"], "request") + _unpriced(told),
             "href": scene.rows_url(provider=provider, model=model),
             "class": words.provider_class(provider),
         }
