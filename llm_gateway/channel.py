@@ -9,8 +9,6 @@ the writer.
 from __future__ import annotations
 
 import os
-import pickle
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -104,6 +102,8 @@ class Channel:
                 raise item.error
             return None
         if isinstance(item, _Spilled):
+            import pickle
+
             assert self._spill is not None
             batch: list[Any] = pickle.loads(os.pread(self._spill.fileno(), item.length, item.start))
             self._taken_spilled += 1
@@ -113,6 +113,9 @@ class Channel:
 
     def _written(self, batch: list[Any]) -> _Spilled | None:
         """Put a batch into the file; None where it has no room: memory is the lesser evil."""
+        import pickle
+        import tempfile
+
         data = pickle.dumps(batch, protocol=pickle.HIGHEST_PROTOCOL)
         if self._taken_spilled == self._put_spilled:
             self._size = 0

@@ -10,7 +10,6 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from fnmatch import fnmatchcase
 from typing import Any
 
 from .. import settings
@@ -18,6 +17,7 @@ from ..errors import InvalidInput
 from ..providers.base import Provider
 from ..records import fields
 from ..request import Access, Attachment, Options, Request
+from ..wildcards import matches
 
 __all__ = ["ASKERS_OPTIONS", "ASKERS_PARTS", "ASKERS_VARIABLES", "request_key"]
 
@@ -103,13 +103,9 @@ def _environment(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _counts(name: str, named: set[str]) -> bool:
-    if _matches(name, OURS):
+    if matches(name, OURS):
         return False
-    return name in named or not _matches(name, ASKERS_VARIABLES)
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return name in named or not matches(name, ASKERS_VARIABLES)
 
 
 def _identity(executable: str) -> tuple[object, ...]:

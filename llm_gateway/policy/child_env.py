@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase, translate
-from functools import lru_cache
 
 from ..records import field, record
 from ..request import Access
+from ..wildcards import matches
 
 __all__ = [
     "ACCESS_CAP",
@@ -72,10 +71,10 @@ class VendorVariables:
     def pass_(self, name: str, environ: Mapping[str, str]) -> bool:
         if name in self.without:
             return False
-        if _matches(name, self.names):
+        if matches(name, self.names):
             return True
         return any(
-            fnmatchcase(name, pattern) and any(_is_on(environ.get(s)) for s in switches)
+            matches(name, (pattern,)) and any(_is_on(environ.get(s)) for s in switches)
             for pattern, switches in self.switched.items()
         )
 
@@ -110,17 +109,7 @@ def sure_places(path: str) -> str:
 def _passes(name: str, vendor: VendorVariables, access: Access, environ: Mapping[str, str]) -> bool:
     if name == "SSH_AUTH_SOCK":
         return access is not Access.READ
-    return _matches(name, COMMON) or name in TOOLCHAIN or vendor.pass_(name, environ)
-
-
-def _matches(name: str, patterns: tuple[str, ...]) -> bool:
-    return _pattern(patterns).match(name) is not None
-
-
-@lru_cache(maxsize=64)
-def _pattern(patterns: tuple[str, ...]) -> re.Pattern[str]:
-    """One expression for all: an environment has a hundred names, and it is on a prompt's way."""
-    return re.compile("|".join(map(translate, patterns)) or r"(?!)")
+    return matches(name, COMMON) or name in TOOLCHAIN or vendor.pass_(name, environ)
 
 
 def _is_on(value: str | None) -> bool:

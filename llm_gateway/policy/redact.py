@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 
 __all__ = ["REDACTED", "redact", "redact_argv"]
 
@@ -20,50 +19,63 @@ _SECRET_WORD = (
     r"(?:api[_-]?key|access[_-]?key|private[_-]?key|secret|passwd|password|passphrase"
     r"|token(?!s)|credential|client[_-]?secret)"
 )
-_PATTERNS: tuple[str, ...] = (
-    r"(?s)(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----).*?"
-    r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)",
-    _START + r"(sk-ant-)[A-Za-z0-9_-]{8,}",
-    _START + r"(sk-)(?!ant-)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}",
-    _START + r"(xai-)[A-Za-z0-9_-]{16,}",
-    _START + r"(AIza|ya29\.)[A-Za-z0-9_-]{16,}",
-    _START + r"(gh[opusr]_|github_pat_|glpat-|npm_|hf_|xox[abeprs]-)[A-Za-z0-9_-]{16,}",
-    _START + r"(AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
-    _START + r"(eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+",
-    r"(?i)\b(bearer\s{1,4})(?!\[redacted)[A-Za-z0-9._~+/=-]{8,}",
-    r"""(?i)\b((?:proxy-)?authorization["']?\s{0,4}[:=]\s{0,4}["']?(?:(?:basic|token)\s{1,4})?)"""
-    r"""(?!bearer|basic|token|\[redacted)[^\s"',;]{6,}""",
-    r"(?i)(" + _SECRET_WORD + r"""[A-Za-z0-9_-]{0,40}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)"""
-    r"""(?!bearer\s|[A-Za-z0-9_.-]{0,12}\[redacted)[^\s"'\\,;&<>)}\]]{8,}""",
-    r"([A-Z0-9]_(?:KEY|TOKEN|SECRET|PASSWORD)=)(?!\S{0,12}\[redacted)\S+",
-    r"(://)[^\s/@\"']{1,512}(?=@)",
+# Most texts have no secret, and compiling takes longer than looking for the words, in lower case,
+# without one of which a pattern cannot match.
+_PASSES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        ("-----begin ",),
+        r"(?s)(-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----).*?"
+        r"(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY-----|\Z)",
+    ),
+    (("sk-ant-",), _START + r"(sk-ant-)[A-Za-z0-9_-]{8,}"),
+    (("sk-",), _START + r"(sk-)(?!ant-)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{16,}"),
+    (("xai-",), _START + r"(xai-)[A-Za-z0-9_-]{16,}"),
+    (("aiza", "ya29."), _START + r"(AIza|ya29\.)[A-Za-z0-9_-]{16,}"),
+    (
+        ("gh", "github_pat_", "glpat-", "npm_", "hf_", "xox"),
+        _START + r"(gh[opusr]_|github_pat_|glpat-|npm_|hf_|xox[abeprs]-)[A-Za-z0-9_-]{16,}",
+    ),
+    (("akia", "asia"), _START + r"(AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    (("eyj",), _START + r"(eyJ)[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"),
+    (("bearer",), r"(?i)\b(bearer\s{1,4})(?!\[redacted)[A-Za-z0-9._~+/=-]{8,}"),
+    (
+        ("authorization",),
+        r"""(?i)\b((?:proxy-)?authorization["']?\s{0,4}[:=]\s{0,4}["']?(?:(?:basic|token)\s{1,4})?)"""
+        r"""(?!bearer|basic|token|\[redacted)[^\s"',;]{6,}""",
+    ),
+    (
+        ("key", "secret", "passw", "passphrase", "token", "credential"),
+        r"(?i)(" + _SECRET_WORD + r"""[A-Za-z0-9_-]{0,40}\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?)"""
+        r"""(?!bearer\s|[A-Za-z0-9_.-]{0,12}\[redacted)[^\s"'\\,;&<>)}\]]{8,}""",
+    ),
+    (
+        ("_key=", "_token=", "_secret=", "_password="),
+        r"([A-Z0-9]_(?:KEY|TOKEN|SECRET|PASSWORD)=)(?!\S{0,12}\[redacted)\S+",
+    ),
+    (("://",), r"(://)[^\s/@\"']{1,512}(?=@)"),
 )
-_SECRET_FLAG = re.compile(r"(?i)--?[a-z-]{0,40}" + _SECRET_WORD + r"\Z")
+_SECRET_FLAG = r"(?i)--?[a-z-]{0,40}" + _SECRET_WORD + r"\Z"
 
 
 def redact(text: str) -> str:
     """The text without keys, tokens, passwords and private keys; time linear in its length."""
-    for pattern in _passes():
-        text = pattern.sub(_REPLACEMENT, text)
+    lower = text.lower()
+    for words, pattern in _PASSES:
+        if any(word in lower for word in words):
+            text = re.sub(pattern, _REPLACEMENT, text)
     return text
-
-
-@lru_cache(maxsize=1)
-def _passes() -> tuple[re.Pattern[str], ...]:
-    """Compiled at the first use, which is after the CLI has been started."""
-    return tuple(re.compile(pattern) for pattern in _PATTERNS)
 
 
 def redact_argv(argv: Iterable[str]) -> list[str]:
     """The argv without secrets, the value after a flag such as ``--api-key`` included."""
     items = list(argv)
     told = "\n".join(items)
-    flags = any(_SECRET_FLAG.match(item) for item in items)
+    flags = any(re.match(_SECRET_FLAG, item) for item in items)
     if not flags and redact(told) == told:
         return items
     clean: list[str] = []
     after_flag = False
     for item in items:
         clean.append(REDACTED if after_flag else redact(item))
-        after_flag = _SECRET_FLAG.match(item) is not None
+        after_flag = re.match(_SECRET_FLAG, item) is not None
     return clean

@@ -13,9 +13,11 @@ from llm_gateway.store.turns import BUSY_SECONDS, begin
 __all__ = [
     "APPLICATION_ID",
     "BUSY_SECONDS",
+    "Connection",
     "begin_log",
     "connect",
     "create_private",
+    "identity",
     "is_corrupt",
     "make_directory",
     "write",
@@ -47,18 +49,26 @@ def create_private(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
     return descriptor
 
 
-def connect(path: Path) -> sqlite3.Connection:
+class Connection(sqlite3.Connection):
+    """Knows which file it is to, whatever lies at that path later; None where that is not sure."""
+
+    file: tuple[int, int] | None = None
+
+
+def connect(path: Path) -> Connection:
     """A connection to an existing file of ours; raises where it cannot be written.
 
     Foreign keys are declared for readers and not enforced: after a spell of spilling, rows may
     arrive before the rows that they refer to. -wal and -shm inherit the file's mode from SQLite.
     """
+    before = identity(path)
     conn = sqlite3.connect(
         f"{path.as_uri()}?mode=rw",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
+        factory=Connection,
     )
     try:
         for pragma in _PRAGMAS:
@@ -66,7 +76,15 @@ def connect(path: Path) -> sqlite3.Connection:
     except BaseException:
         conn.close()
         raise
+    if identity(path) == before:
+        conn.file = before
     return conn
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Which file lies there now; OSError where there is none."""
+    seen = path.stat()
+    return seen.st_dev, seen.st_ino
 
 
 def begin_log(conn: sqlite3.Connection, path: Path) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from llm_gateway import settings
-from llm_gateway.store import connection, location, prune, search, spill
+from llm_gateway.store import connection, idle, location, prune, search, spill
 from llm_gateway.store.migrations import VERSION, migrate, version_of
 from llm_gateway.store.recording import Recorder
 from llm_gateway.store.text import iso
@@ -44,7 +44,7 @@ def open_recorder(warn: Warn) -> Recorder:
 def open_file(path: Path, warn: Warn) -> sqlite3.Connection:
     """A connection to a file of ours, migrated; a corrupt one in our own directory is set aside."""
     for last in (False, True):
-        seen = _identity(path)
+        seen = connection.identity(path)
         try:
             return _looked_at(path)
         except sqlite3.DatabaseError as error:
@@ -56,7 +56,7 @@ def open_file(path: Path, warn: Warn) -> sqlite3.Connection:
 
 
 def _looked_at(path: Path) -> sqlite3.Connection:
-    conn = connection.connect(path)
+    conn = idle.take(path) or connection.connect(path)
     try:
         migrate(conn)
         conn.execute("SELECT value FROM meta LIMIT 1").fetchone()
@@ -64,11 +64,6 @@ def _looked_at(path: Path) -> sqlite3.Connection:
         conn.close()
         raise
     return conn
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    seen = path.stat()
-    return seen.st_dev, seen.st_ino
 
 
 def _opened(path: Path, warn: Warn) -> Recorder:
@@ -110,7 +105,7 @@ def _setting_aside(path: Path, warn: Warn) -> Callable[[], bool] | None:
     """What is done with a file that turns out to be corrupt; nothing with one that was named."""
     if settings.logs_db_is_named():
         return None
-    return partial(location.set_aside, path, _identity(path), warn)
+    return partial(location.set_aside, path, connection.identity(path), warn)
 
 
 def _tidying(pruned: str) -> Callable[[sqlite3.Connection], None]:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from llm_gateway.store import idle
 from llm_gateway.store.connection import BUSY_SECONDS, is_corrupt, write
 from llm_gateway.store.operations import OPERATIONS
 from llm_gateway.store.spill import Spill
@@ -116,8 +117,10 @@ class Writer:
     def close(self) -> None:
         """Let go of the files."""
         self.end_run()
-        if self.conn is not None:
+        if self.conn is not None and self.broken:
             self.conn.close()
+        elif self.conn is not None:
+            idle.keep(self.conn)
         self.conn, self.broken = None, True
 
     def _begin(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llm_gateway.policy.redact import redact, redact_argv
+from llm_gateway.policy.redact import _PASSES, redact, redact_argv
 
 SECRETS = {
     "anthropic": "sk-ant-api03-AbCdEf012345-xyz_789AA",
@@ -101,3 +104,15 @@ def test_hostile_output_takes_linear_time(piece: str) -> None:
     began = time.process_time()
     redact(text)
     assert time.process_time() - began < 60.0
+
+
+@pytest.mark.parametrize(("needed", "pattern"), _PASSES)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_no_secret_is_passed_over_unlooked_at(
+    needed: tuple[str, ...], pattern: str, data: st.DataObject
+) -> None:
+    """Whatever a pattern matches has one of the words without which it is not tried."""
+    freely = re.compile(re.sub(r"\(\?<?[=!][^)]*\)", "", pattern), re.ASCII)
+    found = data.draw(st.from_regex(freely, fullmatch=True))
+    assert any(word in found.lower() for word in needed)
