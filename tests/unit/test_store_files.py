@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llm_gateway.request import Request
-from llm_gateway.store import connection, location, migrations
+from llm_gateway.store import connection, idle, location, migrations
 from llm_gateway.store.recorder import open_recorder
 from tests.fakes.original import make_original
 
@@ -26,7 +26,14 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def record(name: str = "1") -> list[str]:
-    """One run in a recorder of its own; what it warned of."""
+    """One run in a recorder of its own, as in a process of its own; what it warned of."""
+    warnings = run(name)
+    idle.close_all()
+    return warnings
+
+
+def run(name: str) -> list[str]:
+    """One of several runs of a process."""
     warnings: list[str] = []
     recorder = open_recorder(warnings.append)
     request = Request(id=f"R{name}", provider="claude", prompt="why?")
@@ -316,3 +323,48 @@ def test_looking_at_a_recorder_writes_nothing(home: Path) -> None:
     assert not (home / "logs.db-wal").stat().st_size
     recorder.close()
     assert (home / "logs.db").read_bytes() == before
+
+
+def test_runs_of_one_process_share_a_connection_one_after_another(home: Path) -> None:
+    """Opened once; who asks while it is in use gets another."""
+    first, second = open_recorder(print), open_recorder(print)
+    conn, other = first.connection, second.connection
+    assert conn is not None and conn is not other
+    first.close()
+    again = open_recorder(print)
+    assert again.connection is conn
+    second.close()
+    again.close()
+
+
+def test_few_connections_are_kept(home: Path) -> None:
+    """The others are closed, those first that have been idle longest."""
+    recorders = [open_recorder(print) for _ in range(8)]
+    connections = [recorder.connection for recorder in recorders]
+    for recorder in recorders:
+        recorder.close()
+    for conn in connections[:4]:
+        with pytest.raises(sqlite3.ProgrammingError):
+            conn.execute("select 1")  # type: ignore[union-attr]
+    for conn in connections[4:]:
+        conn.execute("select 1")  # type: ignore[union-attr]
+    idle.close_all()
+
+
+def test_a_file_that_was_put_in_the_place_of_another_gets_the_next_run(home: Path) -> None:
+    """A connection that was kept goes on to the old one, which is nobody's any more."""
+    assert run("1") == []
+    for name in ("logs.db", "logs.db-wal", "logs.db-shm"):
+        (home / name).unlink()
+    assert run("2") == []
+    idle.close_all()
+    assert answers(home / "logs.db") == ["R2"]
+
+
+def test_a_connection_amid_a_transaction_is_not_kept(home: Path) -> None:
+    """Nor one that failed: the next run would find the lock taken by itself."""
+    assert run("1") == []
+    conn = connection.connect(home / "logs.db")
+    conn.execute("BEGIN IMMEDIATE")
+    idle.keep(conn)
+    assert run("2") == []
