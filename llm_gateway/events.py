@@ -6,7 +6,9 @@ slotted records because a busy stream makes hundreds of thousands of them.
 
 from __future__ import annotations
 
-from typing import Any, Union
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Union, overload
 
 from .errors import GatewayError
 from .records import field, record
@@ -14,6 +16,7 @@ from .records import field, record
 __all__ = [
     "Done",
     "Event",
+    "Messages",
     "Notice",
     "Reasoning",
     "Reply",
@@ -106,6 +109,45 @@ class Notice:
     stated: bool = False
 
 
+class Messages(Sequence[str]):
+    """Texts, kept as the JSON array as which they are recorded.
+
+    A long session says megabytes, and a single character beyond Latin-1 doubles a ``str``.
+    """
+
+    __slots__ = ("_marks", "json")
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self.json = bytearray(b"[]")
+        self._marks = [0]  # where the brackets and commas are
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Add a text; half a surrogate pair, which cannot be encoded, becomes a question mark."""
+        item = json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")
+        self.json[-1:] = b",%b]" % item if self else b"%b]" % item
+        self._marks.append(len(self.json) - 1)
+
+    def __len__(self) -> int:
+        return len(self._marks) - 1
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        numbers = range(len(self))[at]
+        if isinstance(numbers, range):
+            return [self[number] for number in numbers]
+        start, end = self._marks[numbers : numbers + 2]
+        text: str = json.loads(self.json[start + 1 : end])
+        return text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+
 @record(slots=True)
 class Reply:
     """The end of a job: what ``job result``, collecting and reusing give.
@@ -114,7 +156,7 @@ class Reply:
     """
 
     text: str
-    messages: list[str] = field(default_factory=list)
+    messages: Messages = field(default_factory=Messages)
     session_id: str | None = None
     model: str | None = None
     stop_reason: str | None = None

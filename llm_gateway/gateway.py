@@ -29,7 +29,7 @@ from .errors import (
     PermissionDenied,
     SpawnFailed,
 )
-from .events import Notice, Reply
+from .events import Messages, Notice, Reply
 from .execution import Execution, state_of
 from .follow import Withdrawn, followed
 from .ids import new_id
@@ -398,7 +398,7 @@ class _Asking:
             self.recorder.write(
                 "shown", request_id=self.request.id, text=text, before=len(reply.text)
             )
-        return replace(reply, text=text, messages=messages)
+        return replace(reply, text=text, messages=Messages(messages))
 
     def _begin(self) -> None:
         o = self.request.options

@@ -6,6 +6,7 @@ a ``Watcher``. It never waits for a pipe alone: a grandchild may hold one for ev
 
 from __future__ import annotations
 
+import fcntl
 import os
 import selectors
 import signal
@@ -158,6 +159,13 @@ def _selector() -> selectors.BaseSelector:
         raise SpawnFailed(f"The system has no room for another run: {error}.") from error
 
 
+def _widen(pipe: IO[bytes]) -> None:
+    """Let the pipe hold as much as one read takes, where the system knows of that and has it."""
+    if (set_size := getattr(fcntl, "F_SETPIPE_SZ", None)) is not None:
+        with suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), set_size, CHUNK)
+
+
 class _Run:
     def __init__(
         self,
@@ -200,6 +208,7 @@ class _Run:
 
     def begin(self) -> None:
         stdin, stdout, stderr = self._pipes()
+        _widen(stdout)
         for pipe in (stdin, stdout, stderr):
             os.set_blocking(pipe.fileno(), False)
         self.selector.register(self.cancel, selectors.EVENT_READ, self._on_cancel)

@@ -23,6 +23,8 @@ from .providers.parsing import Exit
 from .request import Invocation
 
 if TYPE_CHECKING:
+    from typing import TypeGuard
+
     from .execution import Execution
 
 __all__ = ["Watch", "coalesced"]
@@ -118,7 +120,6 @@ class Watch:
         if not is_session_id(reply.session_id):
             reply.session_id = None
         reply.text = printable(reply.text)
-        reply.messages = [printable(message) for message in reply.messages]
         return reply
 
     def tell(self, notice: Notice) -> None:
@@ -143,14 +144,14 @@ class Watch:
         )
 
     def _take(self, events: list[Event], weight: int) -> None:
-        for event in events:
+        batch = coalesced(events)
+        for event in batch:
             if type(event) is Session:
                 self._check_session(event)
             elif type(event) is Notice and event.kind == "retry":
                 self._count_wait(event)
             elif type(event) is ToolCall:
                 self.job.tool_began()
-        batch = coalesced(events)
         if batch and not self.elsewhere:
             if any(type(event) in ANSWERS for event in batch):
                 self.job.breaker.answered()
@@ -221,22 +222,22 @@ def coalesced(events: list[Event]) -> list[Event]:
     head: Text | Reasoning | None = None
     parts: list[str] = []
     for event in events:
-        if not isinstance(event, (Text, Reasoning)):
-            out.append(event)
-        elif out and head is out[-1] and _continues(head, event):
+        if _continues(event, head):
             parts.append(event.text)
-        else:
-            _settle(head, parts)
+            continue
+        _settle(head, parts)
+        head = None
+        if isinstance(event, (Text, Reasoning)):
             head, parts = event, [event.text]
-            out.append(event)
+        out.append(event)
     _settle(head, parts)
     return out
 
 
-def _continues(head: Text | Reasoning, event: Text | Reasoning) -> bool:
-    if isinstance(head, Text) and isinstance(event, Text):
-        return head.message == event.message
-    return type(head) is type(event)
+def _continues(event: Event, head: Text | Reasoning | None) -> TypeGuard[Text | Reasoning]:
+    if type(event) is Text:
+        return type(head) is Text and head.message == event.message
+    return type(event) is Reasoning and type(head) is Reasoning
 
 
 def _settle(head: Text | Reasoning | None, parts: list[str]) -> None:

@@ -214,7 +214,7 @@ def _as_json(row: dict[str, Any], reply: Reply | None) -> dict[str, Any]:
     if reply is not None:
         told = {
             "answer": reply.text,
-            "messages": reply.messages,
+            "messages": list(reply.messages),
             "session_id": reply.session_id,
             "resolved_model": reply.model,
             "stop_reason": reply.stop_reason,

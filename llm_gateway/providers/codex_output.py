@@ -185,7 +185,7 @@ class CodexParser(JsonLines):
     def _answer(self, out: list[Event]) -> None:
         """Say the last message, also where tools ran after it."""
         if self._held is None and self._messages and not self.failed:
-            self._held = Text(self._messages[-1], len(self._messages) - 1)
+            self._held = Text(self._messages[-1], self._number - 1)
         if self._held is not None:
             out.append(self._held)
             self._held = None

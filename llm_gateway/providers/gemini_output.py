@@ -23,7 +23,7 @@ from ..errors import (
     SessionLost,
     Transient,
 )
-from ..events import Event, Notice, Usage
+from ..events import Event, Messages, Notice, Usage
 from ..records import field, record
 from .base import Phrases, count, error_for_status, matched
 from .parsing import Exit, JsonLines
@@ -189,7 +189,7 @@ class GeminiParser(JsonLines):
         self.usage = _usage(stats)
         out.append(self.usage)
 
-    def final_text(self, messages: list[str]) -> str:
+    def final_text(self, messages: Messages) -> str:
         text = messages[-1] if messages else ""
         fenced = FENCED.fullmatch(text) if self.structured else None
         return fenced[1] if fenced else text

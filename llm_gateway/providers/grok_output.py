@@ -25,7 +25,7 @@ from ..errors import (
     RejectedInput,
     SessionLost,
 )
-from ..events import Event, Notice, Usage
+from ..events import Event, Messages, Notice, Usage
 from ..records import field, record
 from .base import Phrases, error_for_status, matched
 from .messages import MessagesStream
@@ -137,7 +137,7 @@ class GrokParser(MessagesStream):
             usage.cost_usd, usage.cost_basis = cost, "reported"
         return usage
 
-    def final_text(self, messages: list[str]) -> str:
+    def final_text(self, messages: Messages) -> str:
         if self._asked_again and messages and not self.structured:
             return messages[-1]
         return super().final_text(messages)

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import cache
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any
 
-from ..events import Event, Reply, Text, Usage
+from ..events import Event, Messages, Reply, Text, Usage
 from ..records import field, record
 from .base import count
 from .parsing import JsonLines
 
 __all__ = ["MessagesStream"]
+
+_PIECE = (
+    rb'\{"type":"stream_event","event":\{"type":"content_block_delta","index":\d+,'
+    rb'"delta":\{"type":(?:"(text|thinking)_delta","\1"|"input_json_delta","partial_json"):'
+    rb'("(?:[^"]*\\"){0,999}[^"]*")\}\}'
+    rb'(?:,"(?:session_id|uuid|api_message_id|thinking_display)":"[^"]*"'
+    rb'|,"parent_tool_use_id":null)*\}'
+)
+
+
+@cache
+def _piece() -> re.Pattern[bytes]:
+    """A piece of a message in the form in which it comes by the hundred thousand.
+
+    A line that is exactly this need not be read as JSON, which takes several times as long.
+    Compiled at the first use, which is after the CLI has been started.
+    """
+    return re.compile(_PIECE)
 
 
 @record
@@ -60,6 +81,27 @@ class MessagesStream(JsonLines):
 
     # What they have in common.
 
+    def line(self, line: bytes, out: list[Event]) -> None:
+        if (piece := _piece().fullmatch(line)) is None or not self._took(piece, out):
+            super().line(line, out)
+
+    def _took(self, piece: re.Match[bytes], out: list[Event]) -> bool:
+        """Take a piece as ``_stream`` would; False where its text is none."""
+        kind, quoted = piece.groups()
+        if kind is None:  # an action's arguments come whole later
+            return True
+        try:
+            text, end = scanstring(string := quoted.decode(), 1)
+        except ValueError:
+            return False
+        if end < len(string):
+            return False
+        if kind == b"text":
+            self._answer(text, out)
+        else:
+            out.append(self.think(text))
+        return True
+
     def event(self, data: Mapping[str, Any], out: list[Event]) -> None:
         kind = data.get("type")
         if kind == "stream_event":
@@ -84,7 +126,7 @@ class MessagesStream(JsonLines):
             elif delta["type"] == "thinking_delta":
                 out.append(self.think(delta["thinking"]))
         elif kind == "content_block_start":
-            self._block_starts[event["index"]] = len("".join(self._current))
+            self._block_starts[event["index"]] = self._length
         elif kind == "message_start":
             self._counting = event["message"]["id"]
             self._count(self._counting, event["message"])
@@ -113,13 +155,13 @@ class MessagesStream(JsonLines):
 
     def abandon(self, from_block: int = 0) -> None:
         """Take back the blocks that will be streamed again; what is on the screen stays there."""
-        text = "".join(self._current)
-        kept = self._block_starts.get(from_block, len(text) if from_block else 0)
-        if kept == len(text):
+        kept = self._block_starts.get(from_block, self._length if from_block else 0)
+        if kept == self._length:
             return
+        text = "".join(self._current)
         if len(text) > len(self._shown):
             self._shown = text
-        self._current = [text[:kept]] if kept else []
+        self._current, self._length = [text[:kept]] if kept else [], kept
 
     def _answer(self, text: str, out: list[Event]) -> None:
         if self.structured:
@@ -128,15 +170,15 @@ class MessagesStream(JsonLines):
         if not self._shown:
             out.append(self.say(text))
             return
-        number = self.say(text).message
-        whole = "".join(self._current)
-        if self._shown.startswith(whole):
+        begun = self._length  # that far it is what was shown
+        self.say(text)
+        if self._shown.startswith(text, begun):
             return
-        if whole.startswith(self._shown):
-            out.append(Text(whole[len(self._shown) :], number))
+        if text.startswith(rest := self._shown[begun:]):
+            out.append(Text(text[len(rest) :], self._number))
         else:
-            self._messages.append("")
-            out.append(Text(whole, number + 1))
+            self._number += 1
+            out.append(Text("".join(self._current), self._number))
         self._shown = ""
 
     def assistant(self, data: Mapping[str, Any], out: list[Event]) -> None:
@@ -183,9 +225,9 @@ class MessagesStream(JsonLines):
         result = str(data.get("result") or "")
         self.end_message()
         if self.structured:
-            self._messages = [result]
+            self._messages = Messages([result] if result else [])
             out.append(Text(result, 0))
-        elif result and not any(self._messages):
+        elif result and not self._messages:
             out.append(self.say(result))
 
     def reply(self) -> Reply:
@@ -212,7 +254,7 @@ class MessagesStream(JsonLines):
             cache_write=write,
         )
 
-    def final_text(self, messages: list[str]) -> str:
+    def final_text(self, messages: Messages) -> str:
         result = self.result_event.get("result")
         if isinstance(result, str) and not self.result_event.get("is_error"):
             return result

@@ -20,7 +20,18 @@ from ..errors import (
     RateLimited,
     Transient,
 )
-from ..events import Event, Notice, Reasoning, Reply, Session, Text, ToolCall, ToolResult, Usage
+from ..events import (
+    Event,
+    Messages,
+    Notice,
+    Reasoning,
+    Reply,
+    Session,
+    Text,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from ..records import field, record
 
 __all__ = ["LINE_CAP", "Exit", "JsonLines", "Parser"]
@@ -67,8 +78,10 @@ class Parser(ABC):
     tools_run: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     noise: list[str] = field(default_factory=list)
-    _messages: list[str] = field(default_factory=list)
+    _messages: Messages = field(default_factory=Messages)
+    _number: int = 0  # of the current message
     _current: list[str] = field(default_factory=list)
+    _length: int = 0  # of what it has said
 
     @abstractmethod
     def feed(self, data: bytes) -> list[Event]:
@@ -117,10 +130,9 @@ class Parser(ABC):
     def reply(self) -> Reply:
         """Return what there is so far as a reply; ``text`` is the last message."""
         self.end_message()
-        messages = [m for m in self._messages if m]
         return Reply(
-            text=self.final_text(messages),
-            messages=messages,
+            text=self.final_text(self._messages),
+            messages=self._messages,
             session_id=self.session_id,
             model=self.model,
             stop_reason=self.stop_reason,
@@ -131,7 +143,7 @@ class Parser(ABC):
             facts=self.facts,
         )
 
-    def final_text(self, messages: list[str]) -> str:
+    def final_text(self, messages: Messages) -> str:
         """Return the answer, given the text of all messages."""
         return messages[-1] if messages else ""
 
@@ -149,13 +161,16 @@ class Parser(ABC):
     def say(self, text: str) -> Text:
         """Add text to the current message."""
         self._current.append(_checked(text))
-        return Text(text, len(self._messages))
+        self._length += len(text)
+        return Text(text, self._number)
 
     def end_message(self) -> None:
         """Close the current message, if it has any text."""
-        if self._current:
+        if self._length:
             self._messages.append("".join(self._current))
-            self._current = []
+        if self._current:
+            self._number += 1
+            self._current, self._length = [], 0
 
     def call(self, id: str, name: str, arguments: Any) -> ToolCall:
         """Note that an action starts."""
@@ -200,13 +215,13 @@ class JsonLines(Parser):
         self._pending, self._pending_size = [], 0
         self._hold(lines.pop())
         for line in lines:
-            self._line(line, out)
+            self.line(line, out)
         return out
 
     def close(self) -> list[Event]:
         out: list[Event] = []
         last, self._pending = b"".join(self._pending), []
-        self._line(last, out)
+        self.line(last, out)
         return out
 
     def _hold(self, data: bytes) -> None:
@@ -218,7 +233,8 @@ class JsonLines(Parser):
             size = LINE_CAP // (1024 * 1024)
             raise OutputLimit(f"{self.title} printed a line of more than {size} MiB.")
 
-    def _line(self, line: bytes, out: list[Event]) -> None:
+    def line(self, line: bytes, out: list[Event]) -> None:
+        """Append the events that one line means."""
         try:
             data = _value(line)
         except (ValueError, RecursionError):

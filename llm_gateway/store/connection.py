@@ -27,6 +27,7 @@ APPLICATION_ID = 0x6C6C6D67  # "llmg"
 
 _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
+    "PRAGMA wal_autocheckpoint=4000",
     "PRAGMA journal_size_limit=67108864",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA temp_store=MEMORY",  # no temporary file for a statement that changes many pages

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from typing import Any, NamedTuple
 
-from llm_gateway.events import Done, Event, Reply
+from llm_gateway.events import Done, Event, Messages, Reply
 from llm_gateway.store.codec import decode
 from llm_gateway.store.connection import write
 from llm_gateway.store.orphans import reap
@@ -154,7 +154,7 @@ def reply_of(conn: sqlite3.Connection, job_id: str) -> Reply | None:
     event = decode("done", done) if done else None
     reply = event.reply if isinstance(event, Done) else Reply(text="", session_id=session_id)
     reply.text = text
-    reply.messages = json.loads(messages) if messages else [text]
+    reply.messages = Messages(json.loads(messages) if messages else [text])
     return reply
 
 

@@ -119,7 +119,8 @@ def finish(
         if not asked:
             search.forget(conn, request_id)
         conn.execute(
-            "INSERT INTO bodies (id, response, messages) VALUES (:id, :response, :messages)"
+            "INSERT INTO bodies (id, response, messages)"
+            " VALUES (:id, :response, CAST(:messages AS TEXT))"
             " ON CONFLICT (id) DO UPDATE SET response = excluded.response,"
             " messages = excluded.messages",
             {"id": request_id, **body},

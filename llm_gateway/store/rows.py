@@ -173,8 +173,8 @@ def stderr_text(tail: str) -> str | None:
 
 def answer_row(text: str, reply: Reply | None) -> dict[str, Any]:
     """The answer verbatim, and the messages before it where there were some."""
-    messages = reply.messages if reply and len(reply.messages) > 1 else None
-    return {"response": clean(text), "messages": dumps(messages) if messages else None}
+    messages = reply.messages.json if reply and len(reply.messages) > 1 else None
+    return {"response": clean(text), "messages": messages}
 
 
 def session_row(

@@ -11,7 +11,13 @@ __all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash", "seconds_of
 
 _PREVIEW_CHARS = 160
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+def _plain(value: object) -> str:
+    """What JSON does not know, as text."""
+    return value.decode() if isinstance(value, (bytes, bytearray)) else str(value)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain).encode
 
 
 def clean(text: str) -> str:

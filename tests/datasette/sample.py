@@ -12,6 +12,7 @@ from typing import Any
 from llm_gateway.events import (
     Done,
     Event,
+    Messages,
     Notice,
     Reasoning,
     Reply,
@@ -177,7 +178,7 @@ class Sample:
         message = FAILURES.get(category or "", category) if category else None
         model = MODELS.get(request.provider, "other")
         reply = Reply(
-            answer if good else "", [answer] if good else [], session, model, "end_turn" if good else None,
+            answer if good else "", Messages([answer] if good else []), session, model, "end_turn" if good else None,
             "2.1.32", usage, 0, [tool[0] for tool in tools], {},
         )  # fmt: skip
         if good:

@@ -13,6 +13,7 @@ import pytest
 from llm_gateway.events import (
     Done,
     Event,
+    Messages,
     Notice,
     Reasoning,
     Reply,
@@ -37,11 +38,11 @@ EVENTS: list[Event] = [
     Text("Bye", message=1),
     Usage(input=10, output=5),
     Notice("retry", "waiting", 2.5),
-    Done(Reply("Bye", ["Hello", "Bye"], "s-1")),
+    Done(Reply("Bye", Messages(["Hello", "Bye"]), "s-1")),
 ]
 REPLY = Reply(
     "Bye",
-    ["Hello", "Bye"],
+    Messages(["Hello", "Bye"]),
     "s-1",
     "claude-opus-4",
     "end_turn",
@@ -212,11 +213,11 @@ def test_without_bodies_no_word_is_kept(recorder: Recorder) -> None:
         ToolCall("t", "Bash", {"command": "PRIVATE"}),
         ToolResult("t", "Bash", "PRIVATE"),
         Notice("noise", "PRIVATE"),
-        Done(Reply("PRIVATE", ["PRIVATE"])),
+        Done(Reply("PRIVATE", Messages(["PRIVATE"]))),
     ]
     recorder.events("J1", 1, list(enumerate(words)))
     recorder.attempt_ended("J1", 1, stderr_tail="PRIVATE")
-    recorder.finish("R1", "J1", "completed", reply=Reply("PRIVATE", ["PRIVATE"]))
+    recorder.finish("R1", "J1", "completed", reply=Reply("PRIVATE", Messages(["PRIVATE"])))
     tables = ("requests", "jobs", "gateway_metadata", "bodies", "attempts", "events", "sessions")
     assert "PRIVATE" not in json.dumps([rows(f"select * from {table}") for table in tables])
     [text] = rows("select data from events where kind = 'text'")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_gateway.events import Reply, Text
+from llm_gateway.events import Messages, Reply, Text
 from llm_gateway.request import Request
 from llm_gateway.store import writer
 from llm_gateway.store.recorder import Recorder, open_recorder
@@ -33,7 +33,8 @@ def run(recorder: Recorder, name: str) -> None:
     recorder.attempt_started(f"J{name}", 1, ["x"], [], "/w", 1, 2)
     recorder.events(f"J{name}", 1, [(0, Text("be")), (1, Text("cause"))])
     recorder.attempt_ended(f"J{name}", 1, exit_code=0, stderr_tail="said")
-    recorder.finish(f"R{name}", f"J{name}", "completed", reply=Reply("because", session_id="s"))
+    reply = Reply("because", Messages(["I look “there”.", "because"]), session_id="s")
+    recorder.finish(f"R{name}", f"J{name}", "completed", reply=reply)
 
 
 def record(name: str) -> list[str]:
@@ -60,6 +61,7 @@ def all_of_it(path: Path) -> dict[str, list[tuple[object, ...]]]:
     conn = sqlite3.connect(path)
     queries = {
         "requests": "select id, status, prompt, response from requests order by id",
+        "messages": "select typeof(messages), messages from bodies",
         "jobs": "select id, status, stderr from jobs order by id",
         "events": "select job_id, data from events order by job_id, seq",
         "attempts": "select job_id, n, exit_code from attempts order by job_id",
@@ -89,6 +91,7 @@ def test_a_locked_recorder_costs_one_warning_and_loses_nothing(tmp_path: Path) -
     assert spilled(tmp_path) == []
     found = all_of_it(tmp_path / "logs.db")
     assert [row[1:] for row in found["requests"]] == [("completed", "why \ufffd?", "because")] * 2
+    assert found["messages"] == [("text", '["I look “there”.","because"]')] * 2
     assert [row[1:] for row in found["jobs"]] == [("completed", "said")] * 2
     assert [json.loads(str(row[1]))["text"] for row in found["events"]] == ["because"] * 2
     assert found["attempts"] == [("J1", 1, 0), ("J2", 1, 0)]
@@ -208,7 +211,8 @@ def test_without_bodies_nothing_said_is_spilled(tmp_path: Path) -> None:
         request = Request(id="R2", provider="claude", prompt="PRIVATE", keep_bodies=False)
         recorder.begin(request, "J2", model=None, access="read", cwd="/w")
         recorder.events("J2", 1, [(0, Text("PRIVATE"))])
-        recorder.finish("R2", "J2", "completed", reply=Reply("PRIVATE", ["PRIVATE", "PRIVATE"]))
+        reply = Reply("PRIVATE", Messages(["PRIVATE", "PRIVATE"]))
+        recorder.finish("R2", "J2", "completed", reply=reply)
     [file] = spilled(tmp_path)
     assert b"PRIVATE" not in file.read_bytes()
     assert os.path.getsize(file) > 0
