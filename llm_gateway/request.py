@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from .digest import sha256
 from .records import field, record
 
 __all__ = [
@@ -163,7 +163,7 @@ class SessionPlan:
 
 def system_digest(system: str | None) -> str | None:
     """Return what tells a system prompt from another one."""
-    return hashlib.sha256(system.encode("utf-8", "replace")).hexdigest()[:16] if system else None
+    return sha256(system.encode("utf-8", "replace")).hexdigest()[:16] if system else None
 
 
 @record(frozen=True, slots=True)

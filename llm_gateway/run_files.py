@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import stat
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+
+from .ids import new_id
 
 __all__ = ["remove_left", "run_folder"]
 
@@ -25,10 +25,11 @@ _here: set[str] = set()  # those of this process, which need no look
 def run_folder(stack: ExitStack) -> Path:
     """Make the directory; the stack takes it away, and what others left behind."""
     stack.callback(remove_left)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+    folder = Path(_place(), f"{PREFIX}{new_id()}")
+    folder.mkdir(mode=0o700)
     _here.add(folder.name)
     stack.callback(_here.discard, folder.name)
-    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    stack.callback(_remove, str(folder))
     new = folder / f"{LOCK}.new"
     lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     stack.callback(os.close, lock)
@@ -39,11 +40,37 @@ def run_folder(stack: ExitStack) -> Path:
 
 def remove_left() -> None:
     """Remove the directories of runs whose process is gone."""
-    with suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+    with suppress(OSError), os.scandir(_place()) as entries:
         for entry in entries:
             other = entry.name.startswith(PREFIX) and entry.name not in _here
             if other and _is_ours(entry) and _is_left(entry.path):
-                shutil.rmtree(entry.path, ignore_errors=True)
+                _remove(entry.path)
+
+
+def _place() -> str:
+    """Where temporary files go; ``tempfile`` tries more places, and loads a dozen modules."""
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        place = os.environ.get(name)
+        if place and os.access(place, os.W_OK | os.X_OK):
+            return os.path.abspath(place)
+    if os.access("/tmp", os.W_OK | os.X_OK):
+        return "/tmp"
+
+    import tempfile
+
+    return tempfile.gettempdir()
+
+
+def _remove(folder: str) -> None:
+    """Remove a directory of a few files; where there is more in it, with all that is there."""
+    try:
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+        os.rmdir(folder)
+    except OSError:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:

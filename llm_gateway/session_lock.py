@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import settings
+from .digest import sha256
 from .errors import InvalidInput
 from .providers.base import Provider
 from .request import Request
@@ -106,7 +106,7 @@ def exclusive(
     folder = state / "locks"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = hashlib.sha256(session_id.encode()).hexdigest()[:32]
+        name = sha256(session_id.encode()).hexdigest()[:32]
         descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         yield True

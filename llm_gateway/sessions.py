@@ -8,12 +8,11 @@ the missing turns are quoted, or the session is left and the transcript goes int
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import InvalidInput, Saturated, SessionLost
-from .ids import is_session_id
+from .ids import is_session_id, new_uuid
 from .providers.base import Provider
 from .records import asdict, record, replace
 from .request import Access, Options, Request, SessionPlan, Turn
@@ -201,7 +200,7 @@ def left(choice: Choice, request: Request, provider: Provider, why: str) -> Choi
     if provider.forks_at_message and message:
         at = _last_answer(request.history)
         quoted = request.history[at + 1 :] if at is not None else ()
-        new_id = str(uuid.uuid4()) if provider.chooses_fork_id else None
+        new_id = new_uuid() if provider.chooses_fork_id else None
         plan = replace(choice.plan, kind="fork", new_id=new_id, at=message, quoted=quoted)
         return Choice(plan, last, f"session {session_id} {why}; this prompt continues a copy of it")
     note = f"session {session_id} {why}; the transcript of this conversation starts a new one"
@@ -215,7 +214,7 @@ def _same(cwd: str, other: object) -> bool:
 
 
 def _new(provider: Provider, quoted: tuple[Turn, ...], mark: Mark | None = None) -> SessionPlan:
-    new_id = str(uuid.uuid4()) if provider.chooses_session_id else None
+    new_id = new_uuid() if provider.chooses_session_id else None
     return SessionPlan("new", new_id=new_id, quoted=quoted, name=mark.name if mark else None)
 
 
@@ -288,7 +287,7 @@ def _place(cwd: str, folder: str) -> str:
 
 def again(plan: SessionPlan) -> SessionPlan:
     """Return the plan for another attempt: the CLI may have kept the first one's id."""
-    return plan if plan.new_id is None else replace(plan, new_id=str(uuid.uuid4()))
+    return plan if plan.new_id is None else replace(plan, new_id=new_uuid())
 
 
 def turn_of(request: Request, plan: SessionPlan) -> str:

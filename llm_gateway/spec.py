@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def request_of(spec: str) -> Request:
 
 def _attached(attachment: Attachment) -> dict[str, Any]:
     content = attachment.content
-    data = None if content is None else base64.b64encode(content).decode()
+    data = None if content is None else binascii.b2a_base64(content, newline=False).decode()
     return {
         "type": attachment.type,
         "path": attachment.path,
@@ -56,6 +56,6 @@ def _attachment(data: Mapping[str, Any]) -> Attachment:
     return Attachment(
         data["type"],
         path=data["path"],
-        content=None if content is None else base64.b64decode(content),
+        content=None if content is None else binascii.a2b_base64(content),
         url=data["url"],
     )

@@ -6,13 +6,13 @@ does not vouch for are told by their size and times, never by opening them.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from ..digest import sha256
 from . import repository
 from .git import Git, Untold, executable
 from .repository import Repository
@@ -56,11 +56,11 @@ def fingerprint(cwd: str, budget: float = 0.2) -> str | None:
     found = repository.containing(cwd)
     instructions = _instructions(os.path.realpath(cwd))
     if found is None:
-        return NOT_GIT + (hashlib.sha256(instructions).hexdigest() if instructions else "")
+        return NOT_GIT + (sha256(instructions).hexdigest() if instructions else "")
     git = executable(os.environ.get("PATH", os.defpath), found.root)
     if git is None:
         return None
-    digest = hashlib.sha256(FORMAT + instructions)
+    digest = sha256(FORMAT + instructions)
     try:
         for part in _state(git, found, os.path.realpath(cwd), until):
             digest.update(b"%d:" % len(part))

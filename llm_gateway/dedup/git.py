@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -56,6 +55,8 @@ class Git(AbstractContextManager["Git"]):
         self._stack = ExitStack()
 
     def __enter__(self) -> Git:
+        import tempfile
+
         folder = tempfile.TemporaryDirectory(prefix="llm-gateway-git-")
         self._folder = self._stack.enter_context(folder)
         try:

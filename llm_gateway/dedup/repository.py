@@ -6,11 +6,11 @@ hold us, and a path that leads elsewhere is at most read and hashed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 
+from ..digest import sha256
 from ..records import record
 
 __all__ = ["Repository", "at", "commit", "containing", "read_file"]
@@ -101,7 +101,7 @@ def _tables(repository: Repository) -> str | None:
     folders = {f"{repository.own}/reftable", f"{repository.common}/reftable"}
     lists = [read_file(f"{folder}/tables.list") for folder in sorted(folders)]
     told = [text for text in lists if text is not None]
-    return f"tables-{hashlib.sha256(b'|'.join(told)).hexdigest()}" if told else None
+    return f"tables-{sha256(b'|'.join(told)).hexdigest()}" if told else None
 
 
 def read_file(path: str, limit: int = -1) -> bytes | None:

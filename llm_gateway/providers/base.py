@@ -270,10 +270,13 @@ INSTALL_PLACES = (
 
 
 def _executable(command: str, environ: Mapping[str, str]) -> str | None:
-    import shutil
-
-    found = shutil.which(command, path=sure_places(environ.get("PATH", os.defpath)))
-    return os.path.abspath(found) if found else None
+    """What a shell would start, from a place that is sure; a path is looked at as it is."""
+    places = sure_places(environ.get("PATH", os.defpath)).split(os.pathsep)
+    for place in [""] if os.path.dirname(command) else filter(None, places):
+        found = os.path.join(place, command)
+        if os.access(found, os.X_OK) and not os.path.isdir(found):
+            return os.path.abspath(found)
+    return None
 
 
 def _newest(place: str, command: str) -> str | None:

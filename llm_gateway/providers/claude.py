@@ -6,7 +6,7 @@ all: permission modes alone let repository code run.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import os
 import re
@@ -368,7 +368,7 @@ def _attachment_block(mime: str, content: bytes) -> dict[str, Any]:
     if mime == "text/plain":
         return {"type": "text", "text": content.decode("utf-8", "replace")}
     kind = "document" if mime == "application/pdf" else "image"
-    data = base64.b64encode(content).decode("ascii")
+    data = binascii.b2a_base64(content, newline=False).decode("ascii")
     return {"type": kind, "source": {"type": "base64", "media_type": mime, "data": data}}
 
 

@@ -9,7 +9,6 @@ import glob
 import json
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -278,6 +277,8 @@ def _attached(attachments: Iterable[Attachment], files: Path) -> list[Path]:
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"attachment-{number}.{SUFFIXES[attachment.type]}"
         if attachment.path is not None:
+            import shutil
+
             shutil.copyfile(attachment.path, path)
         else:
             path.write_bytes(attachment.bytes())

@@ -17,13 +17,13 @@ in the future, because the clock was put back, is open for its length from now.
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_gateway import settings
+from llm_gateway.digest import sha256
 from llm_gateway.errors import BreakerOpen, GatewayError, Transient
 from llm_gateway.policy.child_env import SECRET
 from llm_gateway.policy.redact import redact
@@ -69,7 +69,7 @@ def scope(provider: Provider, env: Mapping[str, str]) -> str:
     vendor = provider.environment_names(env)
     keys = [name for name in sorted(env) if SECRET.search(name) and vendor.pass_(name, env)]
     told = "\0".join(env[name] for name in keys)
-    key = hashlib.sha256(told.encode("utf-8", "replace")).hexdigest()[:12] if told else "no-key"
+    key = sha256(told.encode("utf-8", "replace")).hexdigest()[:12] if told else "no-key"
     return clean(f"{provider.name} {provider.config_dir(env)} {key}")
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from typing import Any
+
+from llm_gateway.digest import sha256
 
 __all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash", "seconds_of"]
 
@@ -52,7 +53,7 @@ def preview(prompt: str) -> str:
 
 def prompt_hash(prompt: str) -> str:
     """What two requests share that asked the same."""
-    return hashlib.sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16]
+    return sha256(prompt.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def seconds_of(moment: str) -> float:

@@ -10,7 +10,7 @@ from tests.harness import Llm
 # Of the standard library, beyond what llm has loaded anyway.
 CHEAP = {
     *("_compat_pickle", "_pickle", "glob", "mmap", "pickle", "_posixshmem", "fnmatch", "queue"),
-    *("_queue", "click._textwrap"),
+    *("_queue", "click._textwrap", "_sha2", "_sha256"),
 }
 # llm loads its plugins when llm.cli is imported, so it is kept from doing that.
 MEASURE = """

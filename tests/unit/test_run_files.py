@@ -63,6 +63,25 @@ def test_after_a_crash_it_goes_with_the_next(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
+def test_it_is_made_where_there_is_room(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place that a variable names and that is not there is passed over."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("TMP", str(temporary))
+    with ExitStack() as stack:
+        assert run_folder(stack).parent == temporary
+
+
+def test_a_folder_in_it_goes_too(temporary: Path) -> None:
+    """A CLI may have made one."""
+    with ExitStack() as stack:
+        folder = run_folder(stack) / "attachments"
+        folder.mkdir()
+        (folder / "one.png").touch()
+    assert list(temporary.iterdir()) == []
+
+
 def test_what_is_not_ours_stays(temporary: Path, tmp_path: Path) -> None:
     """A link, a file, what others may look into, and what is being made at this moment."""
     outside = tmp_path / "outside"
