@@ -6,6 +6,7 @@ page.py       what every screen shares   filters.py    the filter bar
 queries.py    every SQL                  tables.py     what Datasette's own pages say
 words.py, markdown.py, charts.py, csvs.py   text, HTML, SVG, CSV
 watching.py   whether the recorder was written, for views/changes.py
+reopening.py  a database that follows its path
 views/        one module a screen        templates/ static/
 """
 

@@ -5,9 +5,23 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-__all__ = ["Table", "add_queries", "describe", "is_root", "may", "modern", "rules", "sql_url"]
+from datasette.database import Database
+
+__all__ = [
+    "READING",
+    "Table",
+    "add_queries",
+    "describe",
+    "is_root",
+    "may",
+    "modern",
+    "rules",
+    "sql_url",
+]
 
 Table = dict[str, Any]
+# The method of a database through which every read goes.
+READING = "_execute_fn" if hasattr(Database, "_execute_fn") else "execute_fn"
 
 
 def modern(datasette: Any) -> bool:

@@ -90,6 +90,10 @@ def breakers(keys: Container[str]) -> str:
 HAS_INDEX = "SELECT 1 FROM sqlite_master WHERE name = 'bodies_fts'"
 PENDING = "SELECT count(*) AS n FROM (SELECT 1 FROM search_pending LIMIT 1001)"
 HITS = "SELECT count(*) AS n FROM (SELECT 1 FROM bodies_fts WHERE bodies_fts MATCH :q LIMIT 1001)"
+NTH_HIT = (
+    "SELECT rowid AS seq FROM bodies_fts WHERE bodies_fts MATCH :q"
+    " ORDER BY rowid DESC LIMIT 1 OFFSET :nth"
+)
 SNIPPETS = (
     "SELECT rowid AS seq, snippet(bodies_fts, -1, :open, :close, '…', 28) AS snippet"
     " FROM bodies_fts WHERE bodies_fts MATCH :q AND rowid IN (SELECT value FROM json_each(:seqs))"

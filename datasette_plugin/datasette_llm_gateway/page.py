@@ -22,7 +22,7 @@ from datasette.utils.sqlite import sqlite3
 
 from . import access, compat
 from .filters import OUTCOMES, RANGES, STATES
-from .recorder import NEWEST, OLDEST, Files, attach
+from .recorder import NEWEST, OLDEST, Files, attach, is_gone
 
 __all__ = ["HEADERS", "PRIVATE", "ROOT", "Page", "Slow", "screen", "together"]
 
@@ -240,6 +240,8 @@ async def _answer(page: Page, view: View) -> Response:
     try:
         if page.files.recorder is None:
             raise Unreadable("off" if page.files.off else "missing")
+        if is_gone(page.datasette):
+            raise Unreadable("missing")
         return await view(page)
     except Unreadable as error:
         return await _problem(page, error)

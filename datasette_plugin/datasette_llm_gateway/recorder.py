@@ -7,18 +7,22 @@ The recorder is known by its schema alone: ``application_id`` says that a file i
 from __future__ import annotations
 
 import os
+import sqlite3
 import struct
+import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
-__all__ = ["NEWEST", "OLDEST", "PLUGIN", "Files", "attach", "config", "files", "prepare"]
+__all__ = ["NEWEST", "OLDEST", "PLUGIN", "Files", "attach", "config", "files", "is_gone", "prepare"]
 
 PLUGIN = "datasette-llm-gateway"
 OLDEST, NEWEST = 2, 3  # the schema versions that these screens were written for
 APPLICATION_ID = 0x6C6C6D67  # "llmg"
+AGAIN_SECONDS = 10.0
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -33,6 +37,7 @@ class Files:
     described: bool = False
     off: bool = False
     private: set[str] = field(default_factory=set)
+    look_again: dict[str, float] = field(default_factory=dict)
 
 
 _known: WeakKeyDictionary[Any, Files] = WeakKeyDictionary()
@@ -58,7 +63,7 @@ def attach(datasette: Any) -> Files:
     found.llm_path = _llm_path(told)
     if found.recorder is None:
         found.path, found.off = _recorder_path(told)
-        found.recorder = _served(datasette, found.path) or _first_recorder(datasette)
+        found.recorder = _served(datasette, found.path) or _first_recorder(datasette, found)
     if found.recorder is None and found.path and is_recorder(found.path) and _wanted(told):
         found.recorder = _add(datasette, found.path, "gateway")
     if found.llm is None:
@@ -141,16 +146,37 @@ def _served(datasette: Any, path: Path | None) -> str | None:
     return None
 
 
-def _first_recorder(datasette: Any) -> str | None:
-    """A recorder that the operator opened under a name of his own."""
+def _first_recorder(datasette: Any, found: Files) -> str | None:
+    """A recorder that the operator opened under a name of his own.
+
+    Asked through SQLite: whoever closes a file by himself lets go of its locks.
+    """
+    now = time.monotonic()
     for name, database in datasette.databases.items():
-        if database.path and is_recorder(Path(database.path)):
-            return str(name)
+        path = str(database.path or "")
+        if path and now >= found.look_again.get(path, 0.0):
+            found.look_again[path] = now + AGAIN_SECONDS
+            if _application_id(path) == APPLICATION_ID:
+                return str(name)
     return None
 
 
-def _add(datasette: Any, path: Path, name: str) -> str:
-    from datasette.database import Database
+def _application_id(path: str) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("PRAGMA application_id").fetchone()[0])
+    except sqlite3.Error:
+        return 0
 
-    database = Database(datasette, path=str(path), is_mutable=True)
+
+def is_gone(datasette: Any) -> bool:
+    """Whether the recorder that is served was taken away; one in its place is served at once."""
+    name = files(datasette).recorder
+    return name is not None and not os.path.exists(datasette.databases[name].path)
+
+
+def _add(datasette: Any, path: Path, name: str) -> str:
+    from .reopening import Reopening
+
+    database = Reopening(datasette, path=str(path), is_mutable=True)
     return str(datasette.add_database(database, name=name).name)

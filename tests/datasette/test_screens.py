@@ -360,6 +360,48 @@ def test_a_newer_file_that_has_it_all(copied: Path, browse: Open) -> None:
     assert "Fix it, and add a test" in browse(copied).ok("/-/gateway/requests")
 
 
+def test_a_file_that_is_replaced(copied: Path, browse: Open, evil: tuple[Path, list[str]]) -> None:
+    """Taken away, it is missed; what stands in its place is read, by every thread."""
+    browser = browse(copied)
+    for _ in range(6):
+        assert "Fix it, and add a test" in browser.ok("/-/gateway/requests")
+    away = copied.with_name("away.db")
+    copied.rename(away)
+    for name in ("-wal", "-shm"):
+        Path(f"{copied}{name}").unlink(missing_ok=True)
+    assert "no flight recorder yet" in browser.ok("/-/gateway/requests")
+    assert "no flight recorder yet" in browser.ok(f"/-/gateway/request/{evil[1][0]}")
+    shutil.copy(evil[0], copied)
+    for _ in range(6):
+        page = browser.ok("/-/gateway/requests")
+        assert "alert(1)" in page and "Fix it, and add a test" not in page
+        assert "Fix it, and add a test" not in browser.ok("/gateway/request_rows")
+    copied.write_bytes(b"nothing that SQLite knows" * 400)
+    assert browser.get("/-/gateway/requests").status_code in (200, 503)
+    copied.unlink()
+    away.rename(copied)
+    assert "Fix it, and add a test" in browser.ok("/-/gateway/requests")
+
+
+def test_others_are_not_asked_at_every_page(
+    made: Made, browse: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of the operator's that is no recorder is looked at once in a while."""
+    from datasette.database import Database
+    from datasette_llm_gateway import recorder
+
+    other = tmp_path / "other.db"
+    sqlite3.connect(other).execute("CREATE TABLE t (x)").connection.close()
+    browser = browse(tmp_path / "none.db")
+    browser.datasette.add_database(Database(browser.datasette, str(other)), name="other")
+    asked: list[str] = []
+    ask = recorder._application_id
+    monkeypatch.setattr(recorder, "_application_id", lambda p: asked.append(p) or ask(p))
+    for _ in range(5):
+        assert "no flight recorder yet" in browser.ok("/-/gateway/requests")
+    assert asked == [str(other)]
+
+
 def test_switched_off(browse: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorder that is off is not looked for."""
     monkeypatch.setenv("LLM_GATEWAY_LOGS_DB", "none")

@@ -49,6 +49,20 @@ def test_search_finds(made: Made, indexed: Path, browse: Open) -> None:
     assert "something <mark>harmless</mark>" in page and "1 hit" in page
 
 
+def test_the_best_of_the_newest(
+    indexed: Path, browse: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a common word only the newest hits are ranked, and the page says so."""
+    from datasette_llm_gateway.views import search
+
+    browser, query = browse(indexed), "q=the&sort=best"
+    assert "best match first</p>" in browser.ok(f"/-/gateway/search?{query}")
+    newest = hits(browser, "q=the")
+    monkeypatch.setattr(search, "RANKED_OF", 4)
+    assert set(hits(browser, query)) == set(newest[:5])
+    assert "best match first, of the newest 4 hits" in browser.ok(f"/-/gateway/search?{query}")
+
+
 def test_search_page_by_page(indexed: Path, browse: Open) -> None:
     """Every hit once, whichever order."""
     for order in ("", "&sort=best"):

@@ -18,6 +18,7 @@ __all__ = ["ROUTES"]
 
 PAGE_SIZE = 20
 MOST_RANKED = 500
+RANKED_OF = 10_000  # of a word that half of all have the newest are ranked, in a tenth of the time
 RANK_MS = 300
 HITS_MS = 100  # their number is only shown
 CLOSE_BY = 20_000
@@ -60,7 +61,7 @@ async def _found(page: Page, filters: Filters, place: str, best: bool) -> dict[s
     if asked == '""':
         return {**empty, "hits": 0}
     asked = f"{{{place}}} : ({asked})" if place else asked
-    rows, ranked = await _rows(page, filters, asked, best)
+    rows, ranked, ranked_of = await _rows(page, filters, asked, best)
     if rows is None:
         return {**empty, "slow": True}
     more, rows = len(rows) > PAGE_SIZE, rows[:PAGE_SIZE]
@@ -78,6 +79,7 @@ async def _found(page: Page, filters: Filters, place: str, best: bool) -> dict[s
         "newer": page.url("/search", **query) if skip or page.args.get("before") else "",
         "hits": hits[0]["n"] if hits else None,
         "ranked": ranked,
+        "ranked_of": ranked_of,
     }
 
 
@@ -96,19 +98,22 @@ async def _snippets(page: Page, asked: str, seqs: list[int]) -> list[Any] | None
 
 async def _rows(
     page: Page, filters: Filters, asked: str, best: bool
-) -> tuple[list[Any] | None, bool]:
-    """Rows, and whether they are ranked: a word that half of all have is not, in good time."""
+) -> tuple[list[Any] | None, bool, int]:
+    """Rows, whether they are ranked, and of how many hits only the newest were."""
     plan = await plan_of(page, filters, asked=asked)
     if plan.empty:
-        return [], best
+        return [], best, 0
     skip, before = _whole(page.args.get("skip")), _whole(page.args.get("before"))
     parameters = {**plan.parameters, "limit": PAGE_SIZE + 1, "skip": skip}
     if best:
-        rows = await page.panel(plan.found(best=True, most=MOST_RANKED), parameters, RANK_MS)
+        far = await page.panel(finding.NTH_HIT, {"q": asked, "nth": RANKED_OF}, HITS_MS)
+        floor = {"floor": far[0]["seq"]} if far else {}
+        sql = plan.found(">= :floor" if floor else "", best=True, most=MOST_RANKED)
+        rows = await page.panel(sql, {**parameters, **floor}, RANK_MS)
         if rows is not None:
-            return rows, True
+            return rows, True, RANKED_OF if floor else 0
     sql = plan.found("< :before" if before else "")
-    return await page.panel(sql, {**parameters, "before": before}), False
+    return await page.panel(sql, {**parameters, "before": before}), False, 0
 
 
 def _whole(text: str | None) -> int:
