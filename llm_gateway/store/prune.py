@@ -21,7 +21,7 @@ _BUDGET_SECONDS = 0.003
 _PATIENCE = 0.01
 _JOBS = 20
 _EVENTS = 500
-_REQUESTS = 50
+_REQUESTS = 10  # of each its text is read and taken out of the index
 _PAGES = 2000
 
 _OLD_JOBS = (
