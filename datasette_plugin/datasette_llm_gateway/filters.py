@@ -10,7 +10,7 @@ from typing import Any
 
 from . import words
 
-__all__ = ["OUTCOMES", "RANGES", "STATES", "Filters", "match"]
+__all__ = ["COMMON_VALUES", "OUTCOMES", "RANGES", "STATES", "Filters", "match"]
 
 RANGES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "All time"}
 _HOURS = {"24h": 24, "7d": 168, "30d": 720, "90d": 2160}
@@ -29,7 +29,7 @@ _EQUAL = {
     "job": "job_id",
 }
 # The indexes of these two have only what is not the common value, and a query has to say so.
-_COMMON = {"outcome": "ran", "access": "read"}
+COMMON_VALUES = {"outcome": "ran", "access": "read"}
 _TERM = re.compile(r'"([^"]*)"(\*?)|([^\s"]+)')
 _DAY = re.compile(r"\d{4}-\d\d-\d\d\Z")
 _MINUTE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\dZ\Z")  # as the marks of charts say it
@@ -93,8 +93,8 @@ class Filters:
             if key in self.said:
                 terms.append(f"r.{column} = :{key}")
                 parameters[key] = self.said[key]
-                if _COMMON.get(key, self.said[key]) != self.said[key]:
-                    terms.append(f"r.{column} <> '{_COMMON[key]}'")
+                if COMMON_VALUES.get(key, self.said[key]) != self.said[key]:
+                    terms.append(f"r.{column} <> '{COMMON_VALUES[key]}'")
         if "cwd" in self.said:
             terms.append("(r.cwd = :cwd OR r.cwd >= :cwd_from AND r.cwd < :cwd_to)")
             cwd = self.said["cwd"].rstrip("/")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .filters import Filters, match
+from .filters import COMMON_VALUES, Filters, match
 from .page import Page
 from .queries import LIST, PREVIEW
 
@@ -44,7 +44,6 @@ _UNORDERED = {
     "min_cost": f"{_ROWIDS} request_rows_cost WHERE cost_usd >= :min_cost",
     "min_seconds": f"{_ROWIDS} request_rows_duration WHERE duration_ms >= :min_ms",
 }
-_COMMON = {"outcome": "ran", "access": "read"}  # what an index leaves out because it is common
 # To look whether one has them begins with the first of all that do, which may be far away.
 _HAS = "EXISTS (SELECT 1 FROM bodies_fts WHERE bodies_fts MATCH :q AND rowid = b.seq)"
 _AMONG = "+b.seq IN (SELECT rowid FROM bodies_fts WHERE bodies_fts MATCH :q)"
@@ -121,7 +120,7 @@ async def plan_of(
     where, parameters = filters.where()
     asked = asked or (match(filters.said["q"]) if "q" in filters.said else "")
     plan = Plan(where, parameters, words=bool(asked))
-    said = {name for name, value in filters.said.items() if _COMMON.get(name) != value}
+    said = {name for name, value in filters.said.items() if COMMON_VALUES.get(name) != value}
     if asked:
         parameters["q"] = asked
     elif before:

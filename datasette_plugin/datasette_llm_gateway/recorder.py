@@ -176,7 +176,7 @@ def is_gone(datasette: Any) -> bool:
 
 
 def _add(datasette: Any, path: Path, name: str) -> str:
-    from .reopening import Reopening
+    from .served import Served
 
-    database = Reopening(datasette, path=str(path), is_mutable=True)
+    database = Served(datasette, path=str(path), is_mutable=True)
     return str(datasette.add_database(database, name=name).name)

@@ -31,6 +31,13 @@ _SUMS = {
     "saved_usd": "round(sum(saved_usd), 6)",
     "unpriced": "sum(unpriced)",
 }
+_GROUPS = {"provider": ("provider",), "model": ("provider", "model"), "day": ("day",)}
+_COLUMNS = (
+    "provider, model, status, requests, denied, joined, collected, reused, retries, input_tokens,"
+    " output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, saved_usd,"
+    " unpriced"
+)
+_BUCKETS = "provider, model, status, upto_ms, requests"
 
 
 def stats(
@@ -44,55 +51,44 @@ def stats(
 
     :param by: provider, model (of a provider) or day (UTC).
     """
-    table = "daily" if since is None else "hourly"
-    groups = _groups(table, by)
-    keys = ", ".join([*groups.values(), ""])
-    grouped = f"GROUP BY {', '.join(groups.values())}" if groups else "HAVING sum(requests)"
-    where, parameters = _since(since)
+    groups = _GROUPS[by] if by else ()
+    keys = ", ".join([*groups, ""])
+    grouped = f"GROUP BY {', '.join(groups)}" if groups else "HAVING sum(requests)"
     rows = conn.execute(
-        f"SELECT {keys} {', '.join(_SUMS.values())} FROM {table} {where} {grouped}"
-        f" {'ORDER BY ' + ', '.join(groups.values()) if groups else ''}",
-        parameters,
+        f"SELECT {keys} {', '.join(_SUMS.values())} FROM ({_rows('', since)}) {grouped}"
+        f" {'ORDER BY ' + ', '.join(groups) if groups else ''}",
+        {"since": (since or "")[:13]},
     )
-    buckets = _buckets(conn, table, keys, where, parameters, len(groups))
+    buckets = _buckets(conn, keys, since, len(groups))
     names = (*groups, *_SUMS)
     found = [dict(zip(names, row, strict=True)) for row in rows]
     return [_told(row, buckets.get(tuple(row[g] for g in groups), [])) for row in found]
 
 
-def _groups(table: str, by: str | None) -> dict[str, str]:
-    """The names of what tells groups apart, and the SQL of each."""
-    day = "day" if table == "daily" else "substr(hour, 1, 10)"
-    groups = {
-        "provider": {"provider": "provider"},
-        "model": {"provider": "provider", "model": "model"},
-        "day": {"day": day},
-    }
-    return groups[by] if by else {}
-
-
-def _since(since: str | None) -> tuple[str, tuple[str, ...]]:
-    return ("", ()) if since is None else ("WHERE hour >= ?", (since[:13],))
+def _rows(suffix: str, since: str | None) -> str:
+    """The sums by day, or the histogram; of the day on which ``since`` is, hours."""
+    if since is None:
+        return f"SELECT * FROM daily{suffix}"
+    columns = _BUCKETS if suffix else _COLUMNS
+    return (
+        f"SELECT substr(hour, 1, 10) AS day, {columns} FROM hourly{suffix}"
+        " WHERE hour >= :since AND hour < substr(:since, 1, 10) || '~'"
+        f" UNION ALL SELECT day, {columns} FROM daily{suffix} WHERE day > substr(:since, 1, 10)"
+    )
 
 
 Bucket = tuple[int, int, int]
 
 
 def _buckets(
-    conn: sqlite3.Connection,
-    table: str,
-    keys: str,
-    where: str,
-    parameters: tuple[str, ...],
-    width: int,
+    conn: sqlite3.Connection, keys: str, since: str | None, width: int
 ) -> dict[tuple[Any, ...], list[Bucket]]:
     """The histogram of each group."""
     found: dict[tuple[Any, ...], list[Bucket]] = {}
     rows = conn.execute(
-        f"SELECT {keys} upto_ms, above_ms, sum(requests) FROM {table}_durations"
-        f" JOIN duration_bounds USING (upto_ms) {where} {'AND' if where else 'WHERE'} {_GOOD}"
-        f" GROUP BY {keys} upto_ms",
-        parameters,
+        f"SELECT {keys} upto_ms, above_ms, sum(requests) FROM ({_rows('_durations', since)})"
+        f" JOIN duration_bounds USING (upto_ms) WHERE {_GOOD} GROUP BY {keys} upto_ms",
+        {"since": (since or "")[:13]},
     )
     for row in rows:
         found.setdefault(row[:width], []).append(row[width:])

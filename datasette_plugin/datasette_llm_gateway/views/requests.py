@@ -8,7 +8,7 @@ from datasette.utils.asgi import Response
 
 from .. import queries
 from ..csvs import as_csv
-from ..filters import Filters
+from ..filters import COMMON_VALUES, Filters
 from ..page import ROOT, Page, screen, together
 from ..plans import Plan, plan_of
 
@@ -89,8 +89,12 @@ async def _exports(page: Page, filters: Filters, plan: Plan) -> list[tuple[str, 
         links.append(("SQL", page.sql_url(sql, plan.parameters)))
     table = page.datasette.urls.table(page.recorder, "request_rows")
     exact = {"provider", "model", "status", "access", "outcome"}
-    query = [
-        f"{key}__exact={_quoted(value)}" for key, value in filters.said.items() if key in exact
+    said = {key: value for key, value in filters.said.items() if key in exact}
+    query = [f"{key}__exact={_quoted(value)}" for key, value in said.items()]
+    query += [  # so that their indexes are used
+        f"{key}__not={common}"
+        for key, common in COMMON_VALUES.items()
+        if said.get(key, common) != common
     ]
     return [("Table", "&".join([f"{table}?_sort_desc=datetime_utc", *query])), *links]
 
