@@ -42,6 +42,7 @@ STATED_WAIT = re.compile(r"(?i)try again in\s*(\d+(?:\.\d+)?)\s*(ms|s)")
 REPEATED = re.compile(r"status 5\d\d|high demand|Connection failed")
 REPEATS_LAST = 3.0
 TAIL = re.compile(r", (?:url|request id|cf-ray): .*", re.DOTALL)
+LONGEST_LINE = 64 * 1024
 ON_STDERR_REFUSED = re.compile(
     r"codex_core::tools::router: error=.*(?:rejected|approval policy is Never)"
 )
@@ -222,7 +223,7 @@ class CodexParser(JsonLines):
         out.append(self.usage)
 
     def feed_stderr(self, text: str) -> list[Event]:
-        *lines, self._stderr = (self._stderr + text).split("\n")
+        *lines, self._stderr = (self._stderr[-LONGEST_LINE:] + text).split("\n")
         self.refused += sum(1 for line in lines if ON_STDERR_REFUSED.search(line))
         return []
 

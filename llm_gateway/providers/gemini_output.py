@@ -123,7 +123,7 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")
 ATTEMPT = re.compile(r"Attempt (?P<number>\d+) failed(?: with status (?P<status>\d{3}))?")
 WAITS = re.compile(r"Retrying (?:after (?P<ms>\d+)ms|with backoff)")
 DELAY = re.compile(r"retryDelayMs: \d+")
-LONGEST_LINE = 64 * 1024
+LONGEST_LINE, MOST_LINES = 64 * 1024, 1000
 FIRST_WAIT, LONGEST_WAIT = 5.0, 30.0
 LONGEST_OWN_WAIT = 45.0  # with its share of chance; longer ones are the vendor's
 
@@ -142,7 +142,7 @@ class GeminiParser(JsonLines):
     problems: list[str] = field(default_factory=list)
     _echoed: bool = False
     _stderr: str = ""
-    _attempt: str = ""
+    _attempt: list[str] = field(default_factory=list)
 
     def event(self, data: Mapping[str, Any], out: list[Event]) -> None:
         kind = data.get("type")
@@ -202,14 +202,14 @@ class GeminiParser(JsonLines):
     def _retries(self, line: str) -> Iterator[Notice]:
         """The message between ``Attempt`` and ``Retrying`` may have line breaks in it."""
         if ATTEMPT.match(line):
-            self._attempt = line
+            self._attempt = [line]
         elif self._attempt:
-            self._attempt += "\n" + line
-        if self._attempt and (waits := WAITS.search(self._attempt)):
-            yield _retry(self._attempt, waits["ms"])
-            self._attempt = ""
-        if "Max attempts reached" in line or len(self._attempt) > LONGEST_LINE:
-            self._attempt = ""
+            self._attempt.append(line)
+        if self._attempt and (waits := WAITS.search(line)):
+            yield _retry("\n".join(self._attempt), waits["ms"])
+            self._attempt = []
+        if "Max attempts reached" in line or len(self._attempt) > MOST_LINES:
+            self._attempt = []
 
     def failure(self, exit: Exit) -> GatewayError | None:
         error = self._failure(exit)

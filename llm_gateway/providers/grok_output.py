@@ -103,8 +103,15 @@ class GrokParser(MessagesStream):
         return Notice("retry", text, seconds=seconds, error=kind)
 
     def event(self, data: Mapping[str, Any], out: list[Event]) -> None:
-        self.waiting, self._second_try = None, False
+        self._heard()
         super().event(data, out)
+
+    def piece(self, piece: re.Match[bytes], out: list[Event]) -> bool:
+        self._heard()
+        return super().piece(piece, out)
+
+    def _heard(self) -> None:
+        self.waiting, self._second_try = None, False
 
     def system(self, data: Mapping[str, Any], out: list[Event]) -> None:
         if data.get("subtype") != "init" or not data.get("session_id"):
@@ -125,7 +132,7 @@ class GrokParser(MessagesStream):
         text = super().output_of(content)
         try:
             return _said(json.loads(text))
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
 
     def usage_of(self, data: Mapping[str, Any]) -> Usage:

@@ -82,11 +82,11 @@ class MessagesStream(JsonLines):
     # What they have in common.
 
     def line(self, line: bytes, out: list[Event]) -> None:
-        if (piece := _piece().fullmatch(line)) is None or not self._took(piece, out):
+        if (piece := _piece().fullmatch(line)) is None or not self.piece(piece, out):
             super().line(line, out)
 
-    def _took(self, piece: re.Match[bytes], out: list[Event]) -> bool:
-        """Take a piece as ``_stream`` would; False where its text is none."""
+    def piece(self, piece: re.Match[bytes], out: list[Event]) -> bool:
+        """Take a piece as ``event`` would; False where its text is none."""
         kind, quoted = piece.groups()
         if kind is None:  # an action's arguments come whole later
             return True

@@ -10,6 +10,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from ..errors import (
@@ -236,26 +237,26 @@ class JsonLines(Parser):
     def line(self, line: bytes, out: list[Event]) -> None:
         """Append the events that one line means."""
         try:
-            data = _value(line)
+            data: dict[str, Any] | None = _object(line)
         except (ValueError, RecursionError):
             data = self._unreadable(line, out)
-        if type(data) is dict:
+        if data is not None:
             try:
                 self.event(data, out)
             except UNKNOWN_SHAPE:
                 self._noise(line, out)
-        elif data is not None:
-            self._noise(line, out)
 
-    def _unreadable(self, line: bytes, out: list[Event]) -> Any:
+    def _unreadable(self, line: bytes, out: list[Event]) -> dict[str, Any] | None:
+        """The object, whatever stands around it or is broken in its text; None for any other."""
         text = line.decode("utf-8", "replace").lstrip("\ufeff").strip()
-        if not text:
+        if text in ("", "null"):
             return None
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            self._noise(line, out)
-            return None
+        if text.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                found: dict[str, Any] = json.loads(text)
+                return found
+        self._noise(line, out)
+        return None
 
     def _noise(self, line: bytes, out: list[Event]) -> None:
         text = line[: NOISE_KEPT * 4].decode("utf-8", "replace").strip()[:NOISE_KEPT]
@@ -267,14 +268,14 @@ class JsonLines(Parser):
 _decode = json.JSONDecoder().raw_decode
 
 
-def _value(line: bytes) -> Any:
-    """``json.loads``, in two thirds of its time where nothing stands around the value."""
+def _object(line: bytes) -> dict[str, Any]:
+    """``json.loads`` of an object, in two thirds of its time where nothing stands around it."""
+    if not line.startswith(b"{"):
+        raise ValueError(line)
     text = line.decode("utf-8", "surrogatepass")
-    try:
-        value, end = _decode(text)
-    except ValueError:
-        return json.loads(text)
-    return value if end == len(text) else json.loads(text)
+    value, end = _decode(text)
+    found: dict[str, Any] = value if end == len(text) else json.loads(text)
+    return found
 
 
 def _checked(text: str) -> str:

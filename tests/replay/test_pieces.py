@@ -15,7 +15,6 @@ from llm_gateway.events import Event, Notice
 from llm_gateway.providers.claude import ClaudeParser
 from llm_gateway.providers.grok_output import GrokParser
 from llm_gateway.providers.messages import _piece
-from llm_gateway.providers.parsing import Parser
 
 STREAMS = sorted(
     path
@@ -35,9 +34,15 @@ def piece(kind: str, words: object, tail: dict[str, Any] = TAIL, **dumps: Any) -
     return json.dumps(data, separators=(",", ":"), **dumps).encode("utf-8", "surrogatepass")
 
 
-def both(line: bytes, parser: type[Parser] = ClaudeParser) -> tuple[list[Event], list[Event]]:
-    """What a line means, and what it means with white space around it, which only JSON allows."""
-    return parser().feed(line + b"\n"), parser().feed(b" " + line + b"\n")
+def both_forms(line: bytes) -> tuple[bytes, bytes]:
+    """As it comes, and with white space behind it, which only JSON allows."""
+    return line + b"\n", line + b" \n"
+
+
+def both(line: bytes) -> tuple[list[Event], list[Event]]:
+    """What a line means in either form."""
+    quick, slow = (ClaudeParser().feed(form) for form in both_forms(line))
+    return quick, slow
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -45,7 +50,7 @@ def test_recordings_mean_the_same(path: Path) -> None:
     """Nearly all their pieces have the expected form."""
     parser = ClaudeParser if path.parent.name == "claude" else GrokParser
     lines = path.read_bytes().splitlines(keepends=True)
-    spaced = b"".join(b" " + line for line in lines)
+    spaced = b"".join(lines).replace(b"\n", b" \n")
     assert joined(replay(parser(), b"".join(lines))[0]) == joined(replay(parser(), spaced)[0])
     told = [line for line in lines if b'"content_block_delta"' in line]
     assert sum(_piece().fullmatch(line.rstrip()) is not None for line in told) >= len(told) * 0.8
@@ -87,3 +92,14 @@ def test_more_escapes_than_any_piece_has_are_read_too() -> None:
     """By their JSON, which needs no memory for each of them."""
     quick, slow = both(piece("text", '"' * 100_000))
     assert quick == slow != []
+
+
+def test_grok_waits_no_longer_once_a_piece_comes() -> None:
+    """A piece ends a wait that only the log told, as any other event does."""
+    told = "2026-01-01T00:00:00.000Z ERROR responses API error status=429\n"
+    for line in both_forms(piece("text", "again")):
+        parser = GrokParser()
+        parser.feed_stderr(told)
+        assert parser.waiting
+        parser.feed(line)
+        assert parser.waiting is None
