@@ -21,12 +21,11 @@ from .repository import Repository, read_file
 __all__ = ["Git", "Untold", "executable"]
 
 # What a repository may say of itself: words that change what Git finds, and do nothing.
-TOLD = re.compile(
-    rb"(?:^|\])[ \t]*(filemode|ignorecase|precomposeunicode|symlinks|objectformat)"
-    rb"[ \t]*=[ \t]*(true|false|sha1|sha256)[ \t\r]*$",
-    re.IGNORECASE | re.MULTILINE,
+TOLD = (
+    rb"(?im)(?:^|\])[ \t]*(filemode|ignorecase|precomposeunicode|symlinks|objectformat)"
+    rb"[ \t]*=[ \t]*(true|false|sha1|sha256)[ \t\r]*$"
 )
-EXCLUDES = re.compile(rb"(?:^|\])[ \t]*excludesfile[ \t]*=[ \t]*([^\r\n]*)", re.I | re.M)
+EXCLUDES = rb"(?im)(?:^|\])[ \t]*excludesfile[ \t]*=[ \t]*([^\r\n]*)"
 
 
 class Untold(Exception):
@@ -146,7 +145,7 @@ def _environment(folder: str, repository: Repository) -> dict[str, str]:
 
 def _configuration(repository: Repository) -> Iterator[bytes]:
     text = read_file(f"{repository.common}/config") or b""
-    told = {key.lower(): value.lower() for key, value in TOLD.findall(text)}
+    told = {key.lower(): value.lower() for key, value in re.findall(TOLD, text)}
     hashes = told.pop(b"objectformat", b"sha1")
     yield b"[core]\nbare = false\nfsmonitor = false\nuntrackedCache = false"
     yield b"repositoryformatversion = " + (b"0" if hashes == b"sha1" else b"1")
@@ -162,7 +161,7 @@ def _users_excludes() -> bytes:
     home = os.path.expanduser("~")
     settings = os.path.join(os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config", "git")
     for file in (f"{home}/.gitconfig", f"{settings}/config"):
-        named: list[bytes] = EXCLUDES.findall(read_file(file) or b"")
+        named: list[bytes] = re.findall(EXCLUDES, read_file(file) or b"")
         if named:
             return os.path.expanduser(named[-1].strip().strip(b'"'))
     return os.fsencode(f"{settings}/ignore")

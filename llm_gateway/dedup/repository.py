@@ -15,8 +15,8 @@ from ..records import record
 
 __all__ = ["Repository", "at", "commit", "containing", "read_file"]
 
-OID = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-REF = re.compile(rb"refs/[^\x00-\x20\x7f]+\Z")
+OID = rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z"
+REF = rb"refs/[^\x00-\x20\x7f]+\Z"
 OWN_REFS = (b"refs/bisect/", b"refs/worktree/", b"refs/rewritten/")
 LINKS = 5
 SMALL = 4096
@@ -74,10 +74,10 @@ def commit(repository: Repository) -> str:
     if text is None:
         return UNKNOWN
     for _ in range(LINKS):
-        if OID.match(text.strip()):
+        if re.match(OID, text.strip()):
             return text.strip().decode()
         name = text[4:].strip() if text.startswith(b"ref:") else b""
-        if not REF.match(name) or b".." in name:
+        if not re.match(REF, name) or b".." in name:
             return UNKNOWN
         text = _resolved(repository, name)
         if text is None:
