@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from typing import Any
 
 from . import nesting, sessions, settings
 from .errors import Saturated
-from .policy.child_env import child_environment
+from .policy.child_env import environment_of
 from .providers.base import Provider
 from .records import record
 from .request import Access, SessionPlan
@@ -48,6 +47,7 @@ class Claiming:
 
     def __post_init__(self) -> None:
         self.request = self.run.request
+        self.environment: tuple[dict[str, str], tuple[str, ...]] | None = None
         self.key = self._key() if self._holds_key() else None
 
     def claim(self) -> Claim | None:
@@ -108,13 +108,12 @@ class Claiming:
     def _key(self) -> str:
         from .dedup.key import request_key
 
-        names = self.provider.environment_names(os.environ)
-        env, _ = child_environment(os.environ, names, self.access, settings.pass_env())
+        self.environment = environment_of(self.provider, self.access)
         return request_key(
             self.request,
             self.provider,
             self.executable,
-            env,
+            self.environment[0],
             self.access,
             session=sessions.turn_of(self.request, self.plan),
         )

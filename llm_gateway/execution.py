@@ -24,7 +24,7 @@ from .errors import (
     Transient,
 )
 from .events import Reply
-from .policy.child_env import APPROVAL_POLICY, child_environment
+from .policy.child_env import APPROVAL_POLICY, environment_of
 from .prices import fill_in_cost
 from .providers.base import Launch, Provider
 from .providers.features import cached_version, remember_version
@@ -61,6 +61,7 @@ class Execution:
     :param request: with every option filled in. :param executable: absolute path of the CLI.
     :param looks: whether the workspace is looked at meanwhile, so that the answer can be reused.
     :param in_worker: nobody reads this run; who wants the answer asks for it.
+    :param given: ``environment``, where it is known already.
     """
 
     run: Run
@@ -74,6 +75,7 @@ class Execution:
     looks: bool = False
     owns_process: bool = False
     in_worker: bool = False
+    given: tuple[dict[str, str], tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         self.started = time.monotonic()
@@ -210,8 +212,7 @@ class Execution:
     @cached_property
     def environment(self) -> tuple[dict[str, str], tuple[str, ...]]:
         """The child's environment, and the names of the secrets that it does not get."""
-        names = self.provider.environment_names(os.environ)
-        return child_environment(os.environ, names, self.access, settings.pass_env())
+        return self.given or environment_of(self.provider, self.access)
 
     def tool_began(self) -> None:
         """What an agent read before the fingerprint was taken may have been something else."""

@@ -280,6 +280,7 @@ class _Asking:
             looks=self._looks(claiming),
             owns_process=self.owns_process,
             in_worker=self.in_worker,
+            given=claiming.environment if claiming is not None else None,
         )
 
     def _looks(self, claiming: Claiming | None) -> bool:

@@ -74,22 +74,28 @@ class Run:
         try:
             while (batch := self._channel.get()) is not None:
                 yield from batch
-            self._all_read = True
+            self._was_read()
         finally:
-            self.close()
+            if not self._all_read:
+                self.close()
 
     async def __aiter__(self) -> AsyncGenerator[Event, None]:
         try:
             while (batch := await self._channel.aget()) is not None:
                 for event in batch:
                     yield event
-            self._all_read = True
+            self._was_read()
         finally:
-            if self._running.locked():
+            if not self._all_read and self._running.locked():
                 import asyncio
 
                 # Taking a tree down may take seconds that other tasks should have.
                 await asyncio.to_thread(self.close)
+
+    def _was_read(self) -> None:
+        """The reader goes on at once; what is tidied up behind its back, the process waits for."""
+        self._all_read = True
+        self._read.set()
 
     def close(self, *, killed: bool = False) -> None:
         """End the child if it still runs and wait until its tree is gone; again means at once.

@@ -21,8 +21,6 @@ __all__ = [
     "whole",
 ]
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-
 
 class Kind(NamedTuple):
     """What values there are; ``wrong`` says in a few words what is wrong with a text."""
@@ -31,13 +29,17 @@ class Kind(NamedTuple):
     wrong: Callable[[str], str | None]
 
 
+def _is_name(text: str) -> bool:
+    return text.isascii() and text.isidentifier()
+
+
 def _listed(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def names_in(text: str) -> tuple[str, ...]:
     """The names of a list with commas between that can be a variable's."""
-    return tuple(name for name in _listed(text) if _NAME.match(name))
+    return tuple(name for name in _listed(text) if _is_name(name))
 
 
 def number(least: float | None = None, above: float | None = None) -> Kind:
@@ -88,7 +90,7 @@ def bad_path(text: str) -> str | None:
 
 
 def _bad_names(text: str) -> str | None:
-    bad = [name for name in _listed(text) if not _NAME.match(name)]
+    bad = [name for name in _listed(text) if not _is_name(name)]
     return f"no variable can be called {', '.join(bad)}; ignored" if bad else None
 
 

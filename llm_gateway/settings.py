@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,6 +111,13 @@ class Effective(NamedTuple):
 def home() -> Path:
     """The directory of everything that the gateway keeps."""
     named = os.environ.get("LLM_GATEWAY_HOME", "").strip()
+    here = "" if named[:1] in ("", "/", "~") else os.getcwd()
+    return _home(named, os.environ.get("HOME"), here)
+
+
+@lru_cache(maxsize=4)
+def _home(named: str, *_: str | None) -> Path:
+    """A path that only these three can change; it is asked for twenty times a prompt."""
     return _path("LLM_GATEWAY_HOME", named) if named else Path.home() / ".llm-cli-gateway"
 
 

@@ -8,12 +8,16 @@ make a loader or an interpreter run other code.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from .. import settings
 from ..records import field, record
 from ..request import Access
 from ..wildcards import matches
+
+if TYPE_CHECKING:
+    from ..providers.base import Provider
 
 __all__ = [
     "ACCESS_CAP",
@@ -21,6 +25,8 @@ __all__ = [
     "FULL_ACCESS_SWITCH",
     "VendorVariables",
     "child_environment",
+    "environment_of",
+    "is_secret",
     "sure_places",
 ]
 
@@ -52,7 +58,8 @@ TOOLCHAIN = (
     *("ASDF_DIR", "ASDF_DATA_DIR", "MISE_DATA_DIR", "HOMEBREW_PREFIX", "NIX_PROFILES", "NIX_PATH"),
     *("CC", "CXX", "MAKEFLAGS", "CMAKE_PREFIX_PATH", "PKG_CONFIG_PATH"),
 )
-SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS?)(_|$)|^AWS_|^GOOGLE_|^AZURE_")
+SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "CREDENTIALS")
+CLOUD = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 @record(frozen=True)
@@ -91,7 +98,7 @@ def child_environment(
     for name, value in environ.items():
         if name in extra or _passes(name, vendor, access, environ):
             kept[name] = value
-        elif SECRET.search(name):
+        elif is_secret(name):
             withheld.append(name)
     kept[ACCESS_CAP] = access.value
     if access is not Access.FULL:
@@ -99,6 +106,19 @@ def child_environment(
         if "PATH" in kept:
             kept["PATH"] = sure_places(kept["PATH"]) or os.defpath
     return kept, tuple(sorted(withheld))
+
+
+def environment_of(provider: Provider, access: Access) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return what ``child_environment`` does of this process's own, as the settings have it."""
+    names = provider.environment_names(os.environ)
+    return child_environment(os.environ, names, access, settings.pass_env())
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name is likely to hold a key or a password."""
+    return name.startswith(CLOUD) or any(
+        name.endswith(word) or f"{word}_" in name for word in SECRET
+    )
 
 
 def sure_places(path: str) -> str:

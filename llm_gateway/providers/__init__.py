@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from .base import Provider
+if TYPE_CHECKING:
+    from .base import Provider
 
 __all__ = ["OURS", "all_providers", "provider_named", "provider_names"]
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from llm_gateway import settings
 from llm_gateway.digest import sha256
 from llm_gateway.errors import BreakerOpen, GatewayError, Transient
-from llm_gateway.policy.child_env import SECRET
+from llm_gateway.policy.child_env import is_secret
 from llm_gateway.policy.redact import redact
 from llm_gateway.store.connection import write
 from llm_gateway.store.owner import lives, of_text, this_process
@@ -67,7 +67,7 @@ def scope(provider: Provider, env: Mapping[str, str]) -> str:
     :param env: the child's environment.
     """
     vendor = provider.environment_names(env)
-    keys = [name for name in sorted(env) if SECRET.search(name) and vendor.pass_(name, env)]
+    keys = [name for name in sorted(env) if is_secret(name) and vendor.pass_(name, env)]
     told = "\0".join(env[name] for name in keys)
     key = sha256(told.encode("utf-8", "replace")).hexdigest()[:12] if told else "no-key"
     return clean(f"{provider.name} {provider.config_dir(env)} {key}")

@@ -36,8 +36,8 @@ __all__ = [
 ]
 
 LAST = "@last"
-_NAME = re.compile(r"[^\W_][\w.+-]{0,63}\Z")
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
+_NAME = r"[^\W_][\w.+-]{0,63}\Z"
+_ID = r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
 _SHORTEST = 6
 _BATCH = 100
 
@@ -84,7 +84,7 @@ def check_name(name: str) -> str:
 
     :raises LookupError: where it could be taken for a flag, a path or a session's id.
     """
-    if name.startswith("gw-") or _ID.match(name) or not _NAME.match(name):
+    if name.startswith("gw-") or re.match(_ID, name) or not re.match(_NAME, name):
         raise LookupError(
             f"{name!r} cannot be a session's name: letters, digits and . + - _, at most 64, "
             "none that looks like an id."
@@ -144,7 +144,7 @@ def named(conn: sqlite3.Connection, provider: str, word: str) -> Mark:
     if _meant(conn, word, provider):
         row = find(conn, word, provider)
         return Mark(provider, row["session_id"], row["name"])
-    if _ID.match(word):
+    if re.match(_ID, word):
         raise LookupError(f"There is no session {word} here; -o session_id {word} continues it.")
     return Mark(provider, None, check_name(word))
 
