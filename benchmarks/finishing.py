@@ -21,6 +21,7 @@ from pathlib import Path
 from llm_gateway.events import Reply, Usage
 from llm_gateway.ids import new_id
 from llm_gateway.request import Access, Options, Request
+from llm_gateway.store import idle
 from llm_gateway.store.recorder import Recorder, open_recorder
 
 from .measure import Figure, differences
@@ -36,6 +37,7 @@ def fresh(count: int) -> list[Times]:
         recorder = open_recorder(sys.exit)
         found.append(_run(recorder))
         recorder.close()
+        idle.close_all()
     return found
 
 

@@ -21,6 +21,7 @@ MANY = 20_000  # whoever has more is as common as any
 RARE = 1500  # so many are looked through for words
 HITS = 5000  # of those who have the words, so many of the newest are looked at
 COMMON = 50_000  # so many who have the words are gone through for the few that come into question
+HOW_COMMON_MS = 20  # what takes longer to count are not many, but words that are hard to find
 LIVE = ("queued", "running")
 BY_TIME = "request_rows r INDEXED BY request_rows_time"
 _ROWIDS = "SELECT rowid FROM request_rows INDEXED BY"
@@ -209,7 +210,8 @@ async def _look_by_the_rarest(page: Page, plan: Plan, said: set[str]) -> None:
     if plan.words:
         if found[rarest] < RARE and not _is_beginning(plan):
             plan.rowids = _rowids(rarest)
-            plan.common = (await page.row(HOW_COMMON, plan.parameters))["n"] == COMMON
+            told = await page.panel(HOW_COMMON, plan.parameters, HOW_COMMON_MS)
+            plan.common = bool(told and told[0]["n"] == COMMON)
     elif rarest in _IN_ORDER:
         plan.source = f"request_rows r INDEXED BY {_IN_ORDER[rarest][0]}"
     else:

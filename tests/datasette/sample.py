@@ -24,7 +24,7 @@ from llm_gateway.events import (
 )
 from llm_gateway.ids import new_id
 from llm_gateway.request import Access, Options, Request
-from llm_gateway.store import rollups
+from llm_gateway.store import idle, rollups
 from llm_gateway.store.recorder import Recorder, open_recorder
 
 __all__ = ["ANSWER", "Sample", "hostile", "make"]
@@ -217,6 +217,7 @@ class Sample:
             self.conn.execute(f"DELETE FROM {table}")
         rollups.fill(self.conn)
         self.recorder.close()
+        idle.close_all()
         del os.environ["LLM_GATEWAY_LOGS_DB"]
 
 
