@@ -12,14 +12,20 @@ __all__ = ["matches"]
 
 def matches(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether the name is one of those."""
-    words, stars = _sorted(patterns)
-    return name in words or any(
-        name.startswith(before) and name.endswith(after, len(before)) for before, after in stars
+    words, beginnings, stars = _sorted(patterns)
+    return (
+        name in words
+        or name.startswith(beginnings)
+        or any(name.startswith(a) and name.endswith(z, len(a)) for a, z in stars)
     )
 
 
 @lru_cache(maxsize=64)
-def _sorted(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[tuple[str, str], ...]]:
+def _sorted(
+    patterns: tuple[str, ...],
+) -> tuple[frozenset[str], tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Those without a star, those that end in one, and both sides of the others."""
     words = frozenset(pattern for pattern in patterns if "*" not in pattern)
-    stars = (pattern.partition("*") for pattern in patterns if "*" in pattern)
-    return words, tuple((before, after) for before, _, after in stars)
+    sides = [pattern.partition("*")[::2] for pattern in patterns if "*" in pattern]
+    beginnings = tuple(before for before, after in sides if not after)
+    return words, beginnings, tuple((before, after) for before, after in sides if after)
