@@ -123,10 +123,7 @@ def _options(model: GatewayModel, request: Request) -> dict[str, Any]:
     ours = replace(request.options, cwd=None)
     if ours.access is Access.READ:
         ours = replace(ours, access=None)
-    said = {
-        name: getattr(ours, name, None) or ours.native.get(name)
-        for name in model.Options.model_fields
-    }
+    said = {name: getattr(ours, name, ours.native.get(name)) for name in model.Options.model_fields}
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in said.items()

@@ -119,12 +119,17 @@ def events_after(
     conn: sqlite3.Connection, job_id: str, seq: int = -1, most: int = 1000
 ) -> list[tuple[int, int, Event]]:
     """What the job said after an event: (seq, milliseconds since its attempt began, event)."""
-    rows = conn.execute(
-        "SELECT seq, t, kind, data FROM events WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?",
-        (job_id, seq, most),
-    )
-    told = ((number, t, decode(kind, data)) for number, t, kind, data in rows)
-    return [(number, t, event) for number, t, event in told if event is not None]
+    while True:
+        rows = conn.execute(
+            "SELECT seq, t, kind, data FROM events"
+            " WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+            (job_id, seq, most),
+        ).fetchall()
+        told = ((number, t, decode(kind, data)) for number, t, kind, data in rows)
+        known = [(number, t, event) for number, t, event in told if event is not None]
+        if known or not rows:
+            return known
+        seq = rows[-1][0]  # of kinds that a newer version writes; what follows may be known
 
 
 def heard_at(conn: sqlite3.Connection, job_id: str) -> float | None:

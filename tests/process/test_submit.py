@@ -48,9 +48,12 @@ def said(*args: str) -> Any:
     return json.loads(typed(*args).stdout)
 
 
+ZERO = ("-o", "retries", "0", "-o", "reuse", "0")  # what was said is logged, nothing included
+
+
 def test_a_submitted_job_is_logged_once_when_it_is_fetched(llm: Llm, recorder: Recorder) -> None:
     """llm's own logs have its answer after the first fetch through llm, and ``-c`` continues it."""
-    begun = llm("gateway", "submit", *DEMO, "-s", "Be brief", "first words").ok()
+    begun = llm("gateway", "submit", *DEMO, *ZERO, "-s", "Be brief", "first words").ok()
     (job_id,) = begun.out.split()
     assert llm.run(PROGRAM, "job", "wait", job_id).ok().out == ""
     answer = llm.run(PROGRAM, "job", "result", job_id).answer
@@ -62,7 +65,10 @@ def test_a_submitted_job_is_logged_once_when_it_is_fetched(llm: Llm, recorder: R
     assert row["response"] == answer.rstrip("\n") and row["prompt"] == "first words"
     assert row["system"] == "Be brief" and row["model"] == "gateway-demo"
     assert row["resolved_model"] == "demo-1" and row["output_tokens"] > 0
-    assert row["response_json"]["job_id"] == job_id and row["options_json"] == {}
+    assert row["response_json"]["job_id"] == job_id and row["options_json"] == {
+        "retries": 0,
+        "reuse": False,
+    }
     (request,) = recorder.requests
     assert (request["turn_id"], request["thread_id"]) == (row["id"], row["conversation_id"])
     assert "(turn 2 of this session" in llm("-c", "second").answer

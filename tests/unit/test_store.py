@@ -24,7 +24,7 @@ from llm_gateway.events import (
     Usage,
 )
 from llm_gateway.request import Access, Attachment, Options, Request
-from llm_gateway.store import codec
+from llm_gateway.store import codec, jobs
 from llm_gateway.store.recorder import Recorder, open_recorder
 
 EVENTS: list[Event] = [
@@ -324,6 +324,22 @@ def test_exit_code_and_retries_are_those_of_the_attempts(recorder: Recorder) -> 
     recorder.finish("R1", "J1", "failed")
     found = rows("select exit_code, retry_count from gateway_metadata")
     assert found == [{"exit_code": 3, "retry_count": 1}]
+
+
+def test_kinds_of_event_that_a_newer_version_writes_are_passed_over(recorder: Recorder) -> None:
+    """However many: who follows the job gets what comes after them."""
+    recorder.begin(ask(), "J1", model=None, access=Access.READ, cwd="/w")
+    recorder.events("J1", 1, [(1, Text("before")), (2, ToolCall("t", "Read", {})), (3, Text("z"))])
+    recorder.attempt_ended("J1", 1)
+    conn = recorder.connection
+    assert conn is not None
+    conn.execute("update events set seq = 5000 where kind = 'text' and seq > 0")
+    conn.execute("delete from events where kind = 'tool_call'")
+    new = [("J1", seq, 1, seq, "smell", "{}") for seq in range(10, 3000)]
+    conn.executemany("insert into events values (?, ?, ?, ?, ?, ?)", new)
+    (_, _, first), *rest = jobs.events_after(conn, "J1", -1, 1000)
+    assert (first, rest) == (Text("before"), [])
+    assert jobs.events_after(conn, "J1", 9, 1000) == [(5000, 3, Text("z"))]
 
 
 def test_events_reach_the_file_while_the_run_goes_on(
