@@ -36,7 +36,7 @@ def benches(folder: Path, requests: int) -> dict[str, Callable[[], list[Result]]
         "command": lambda: through_llm.command(place, rounds=15),
         "latency": lambda: through_llm.latency(place, rounds=5, ticks=300),
         "stream": lambda: in_process.pass_through(place, long, rounds=5),
-        "answer": lambda: through_llm.long_answer(place, long, rounds=2),
+        "answer": lambda: through_llm.long_answer(place, long, rounds=3),
         "recorder": lambda: in_process.recorder(place, short, rounds=5, times=20),
         "reuse": lambda: jobs.reuse(place, rounds=9),
         "many": lambda: jobs.many(place, 100, 2, rounds=4),

@@ -27,15 +27,14 @@ def first_instruction(place: Place, processes: int, rounds: int, times: int) -> 
 
 def pass_through(place: Place, stream: Path, rounds: int) -> list[Result]:
     """A long stream through process, parser and recorder, and what memory that takes."""
-    added: list[float] = []
+    added: dict[str, list[float]] = {"on": [], "off": []}
 
     def bare() -> list[float]:
         return [json.loads(place.worker("stream", "bare", str(stream)))["seconds"]]
 
     def ours(**env: str) -> list[float]:
         told = json.loads(place.worker("stream", "gateway", str(stream), **env))
-        if not env:
-            added.append(told["added"])
+        added["off" if env else "on"].append(told["added"])
         return [told["seconds"]]
 
     off = partial(ours, LLM_GATEWAY_LOGS_DB="none")
@@ -44,7 +43,8 @@ def pass_through(place: Place, stream: Path, rounds: int) -> list[Result]:
     return [
         _throughput("P4", f"{size} through process, parser, recorder", floor, on, 0.8),
         _throughput("", "the same, recorder off", floor, without, None),
-        Result("P5", "memory added meanwhile", None, None, figure(added), "MB", 15),
+        Result("P5", "memory added meanwhile", None, None, figure(added["on"]), "MB", 15),
+        Result("", "the same, recorder off", None, None, figure(added["off"]), "MB"),
     ]
 
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncGatewayModel", "GatewayModel", "GatewayModelError"]
 
+# Where there is a response_json, llm makes one regular expression of all that was asked and said,
+# to store it without them: seconds for each million characters, while nothing is to be seen.
+MOST_FOR_JSON = 300_000
+
 
 class GatewayModelError(llm.ModelError):
     """What llm shows when a prompt fails.
@@ -159,6 +163,7 @@ class _Translator:
         self.progress = Progress(shown=run.gone is not None)
         self._message: int | None = None
         self._held: list[str] = []
+        self._chars = len(run.request.prompt)
 
     def guarded(self) -> AbstractContextManager[None]:
         """Where llm's command is the process, its signals end the run before they end it."""
@@ -177,6 +182,11 @@ class _Translator:
             self.progress.line(str(error))
 
     def take(self, event: Event) -> Iterator[StreamEvent]:
+        for piece in self._pieces(event):
+            self._chars += len(piece.chunk)
+            yield piece
+
+    def _pieces(self, event: Event) -> Iterator[StreamEvent]:
         if type(event) is Text:
             yield from self._text(event)
         elif type(event) is Reasoning:
@@ -211,7 +221,9 @@ class _Translator:
         else:
             # Only now is the session certain; llm keeps metadata without text on reasoning alone.
             yield StreamEvent("reasoning", "", provider_metadata=metadata)
-        _tell_response(self.response, self.run, reply)
+        _tell_usage(self.response, self.run, reply)
+        if self._chars <= MOST_FOR_JSON:
+            self.response.response_json = _response_json(self.run, reply)
         if reply.refused_actions:
             self.progress.line(_refusals(reply.refused_actions, self.run.access))
 
@@ -320,15 +332,25 @@ def _session_metadata(run: Run, reply: Reply) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _tell_response(response: Any, run: Run, reply: Reply) -> None:
-    """Fill in what ``llm logs`` shows: usage, resolved model and ``response_json``."""
+def _usage(run: Run, reply: Reply) -> tuple[Usage, dict[str, int]]:
+    """Tokens of this turn, and the details of them; of another's job they are told there."""
     u = Usage() if run.outcome in ("joined", "reused") else reply.usage
     details = {"cache_read": u.cache_read, "cache_write": u.cache_write, "reasoning": u.reasoning}
-    details = {name: count for name, count in details.items() if count}
+    return u, {name: count for name, count in details.items() if count}
+
+
+def _tell_usage(response: Any, run: Run, reply: Reply) -> None:
+    """Fill in what ``llm logs`` shows of every turn."""
+    u, details = _usage(run, reply)
     response.set_usage(input=u.input, output=u.output, details=details or None)
     if reply.model:
         response.set_resolved_model(reply.model)
-    response.response_json = {
+
+
+def _response_json(run: Run, reply: Reply) -> dict[str, Any]:
+    """What else llm keeps of a turn that is not very long."""
+    u, details = _usage(run, reply)
+    return {
         "provider": run.request.provider,
         "session_id": reply.session_id,
         "request_id": run.request.id,

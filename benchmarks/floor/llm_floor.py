@@ -20,8 +20,6 @@ class Floor(llm.Model):
                 event = json.loads(line)
                 if event["type"] == "stream_event" and "delta" in event["event"]:
                     yield event["event"]["delta"].get("text", "")
-        if "FLOOR_TELLS" in os.environ:  # as models of vendors' APIs do
-            response.response_json = {"model": "floor"}
 
 
 @llm.hookimpl

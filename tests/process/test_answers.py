@@ -129,6 +129,22 @@ def test_json_gives_the_last_message_and_the_ids(
     assert (request["turn_id"], request["thread_id"]) == (row["id"], row["conversation_id"])
 
 
+def test_a_very_long_answer_is_logged_without_what_takes_llm_seconds(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """Text, usage and session are there; ids and cost are in the recorder, under llm's own id."""
+    text = "a word " * 50_000
+    claude.does(init(), *message(text), ended("short"))
+    assert ask(llm, "tell").code == 0
+    (row,) = logged(llm)
+    assert row["response"] == text and row["response_json"] is None
+    assert (row["input_tokens"], row["resolved_model"]) == (1250, "claude-fake-1")
+    assert recorder.request["turn_id"] == row["id"]
+    assert ask(llm, "-c", "and then?").code == 0
+    first, second = claude.calls
+    assert second.value("--resume") == first.value("--session-id")
+
+
 def test_the_log_has_the_actions_and_the_thinking(llm: Llm, claude: FakeCli) -> None:
     """``llm logs`` shows them as server-executed, and never tries to run them."""
     claude.does(
