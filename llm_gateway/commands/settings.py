@@ -53,7 +53,9 @@ def rows_of(providers: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def _row(setting: Any, held: Any) -> dict[str, Any]:
-    value = setting.now() if setting.now else held.value
+    from llm_gateway.settings import in_force
+
+    value = in_force(setting, held)
     return {
         "name": setting.name,
         "key": setting.key if setting.in_file else None,
