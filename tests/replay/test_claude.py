@@ -35,7 +35,7 @@ from llm_gateway.events import (
     ToolResult,
     Usage,
 )
-from llm_gateway.providers.claude import ClaudeParser
+from llm_gateway.providers.claude_output import ClaudeParser
 
 MODEL, VERSION = "claude-opus-5-5", "2.1.330"
 ONE_CALL = Usage(1250, 34, cache_read=1000, cache_write=50, reasoning=0, cost_total_usd=0.00193)

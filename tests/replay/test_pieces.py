@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support import HERE, joined, replay
 
 from llm_gateway.events import Event, Notice
-from llm_gateway.providers.claude import ClaudeParser
+from llm_gateway.providers.claude_output import ClaudeParser
 from llm_gateway.providers.grok_output import GrokParser
 from llm_gateway.providers.messages import _piece
 

@@ -9,7 +9,7 @@ import pytest
 
 from llm_gateway import errors
 from llm_gateway.events import Notice
-from llm_gateway.providers.claude import ClaudeParser
+from llm_gateway.providers.claude_output import ClaudeParser
 from llm_gateway.providers.codex_output import CodexParser
 from llm_gateway.providers.gemini_output import GeminiParser
 from llm_gateway.providers.grok_output import GrokParser
