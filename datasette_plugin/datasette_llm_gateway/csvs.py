@@ -50,4 +50,5 @@ class Harmless:
         return out.getvalue().encode()
 
 
+csv.field_size_limit(2**31 - 1)  # a tool's output is longer than what is usual in a cell
 _QUOTE_OR_END = re.compile('["\n]')

@@ -46,6 +46,7 @@ class Filters:
     @classmethod
     def of(cls, args: Mapping[str, str], default_range: str = "all") -> Filters:
         """Read from a query string; nonsense is left out."""
+        args = {key: value.replace("\0", "") for key, value in args.items()}
         said = {
             key: args[key].strip() for key in (*_EQUAL, "cwd", "q") if args.get(key, "").strip()
         }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,10 @@ async def _answer(page: Page, view: View) -> Response:
         return await _problem(page, Unreadable("slow"))
     except sqlite3.Error as error:
         return await _problem(page, await _why(page, error))
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
+        # Anybody can write to the file, and SQLite takes any value for any column.
+        traceback.print_exc()
+        return await _problem(page, Unreadable("odd", said=f"{type(error).__name__}: {error}"))
 
 
 async def _why(page: Page, error: Exception) -> Unreadable:

@@ -81,7 +81,7 @@ def run_again(request: Any, body: Any) -> str | None:
     for attachment in parse_json(body["attachments"], []) or []:
         source = isinstance(attachment, dict) and (attachment.get("path") or attachment.get("url"))
         words += ["-a", str(source)] if source else []
-    return " ".join(shlex.quote(word) for word in [*words, body["prompt"]])
+    return " ".join(shlex.quote(str(word)) for word in [*words, body["prompt"]])
 
 
 def _value(value: Any) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "inline",
     "live_times",
     "moment",
+    "number",
     "parse_json",
     "visible",
 ]
@@ -52,8 +53,15 @@ def cell(value: Any) -> Any:
     return "'" + text if text[:1] in ("\t", "\n") else text
 
 
+def number(value: Any) -> float | None:
+    """What can be counted with; anybody may have written to the file."""
+    known = isinstance(value, (int, float)) and abs(value) < 1e15
+    return value if known else None
+
+
 def duration(milliseconds: float | None) -> str:
     """A span of time in two figures: 340 ms, 4.2 s, 3 m 05 s, 2 h 10 m, 5 d 3 h."""
+    milliseconds = number(milliseconds)
     if milliseconds is None:
         return DASH
     if milliseconds < 999.5:
@@ -71,6 +79,7 @@ def duration(milliseconds: float | None) -> str:
 
 def cost(dollars: float | None) -> str:
     """US dollars with as many decimals as tell something."""
+    dollars = number(dollars)
     if dollars is None:
         return DASH
     if dollars == 0:
@@ -80,16 +89,17 @@ def cost(dollars: float | None) -> str:
     return f"${dollars:,.4f}" if abs(dollars) < 1 else f"${dollars:,.2f}"
 
 
-def count(number: float | None) -> str:
+def count(many: float | None) -> str:
     """A whole number, short: 940, 12.3k, 4.1M."""
-    if number is None:
+    many = number(many)
+    if many is None:
         return DASH
-    if abs(number) < 9_999.5:
-        return f"{number:,.0f}"
+    if abs(many) < 9_999.5:
+        return f"{many:,.0f}"
     for divisor, unit in ((1e3, "k"), (1e6, "M"), (1e9, "G")):
-        if abs(number) < 999.5 * divisor or unit == "G":
+        if abs(many) < 999.5 * divisor or unit == "G":
             break
-    small = number / divisor
+    small = many / divisor
     return f"{small:.0f}{unit}" if abs(small) >= 99.95 else f"{small:.1f}{unit}"
 
 

@@ -293,6 +293,73 @@ def test_cells_are_no_formulas(evil: tuple[Path, list[str]], browse: Open, addre
             assert not re.match(r"\s*[=+@|%]|\s*-(?![\d.]+$)", cell), cell
 
 
+def test_a_long_cell(copied: Path, browse: Open) -> None:
+    """A megabyte on one line is a cell like any other, and a page."""
+    conn = sqlite3.connect(copied)
+    id = conn.execute("SELECT max(id) FROM bodies").fetchone()[0]
+    conn.execute(
+        "UPDATE bodies SET response = ?, stderr = ? WHERE id = ?", ("x" * 10**6, "y " * 10**6, id)
+    )
+    conn.commit()
+    conn.close()
+    browser = browse(copied)
+    text = browser.ok(f"/gateway/bodies.csv?id={id}&_stream=1")
+    assert "x" * 10**6 in text and "Caught" not in text
+    for view in ("", "?view=raw", "?events=-1"):
+        assert len(browser.ok(f"/-/gateway/request/{id}{view}")) < 10**6
+
+
+ODD = (
+    "../..",
+    ".",
+    "a/b",
+    "a%2Fb",
+    "~2F",
+    "a b",
+    "?x=1#h",
+    "日本",
+    "\x1b[0m",
+    "it's",
+    "x" * 3000,
+    "a.txt",
+)
+
+
+def test_odd_ids_and_values(copied: Path, browse: Open) -> None:
+    """Whatever somebody wrote to the file: each id has its page, and no page is an error of ours."""
+    from datasette.utils import tilde_encode
+
+    conn = sqlite3.connect(copied)
+    names = [row[1] for row in conn.execute("PRAGMA table_info(request_rows)") if row[1] != "seq"]
+    rest = ", ".join(name for name in names if name != "id")
+    for id in ODD:
+        conn.execute(
+            f"INSERT INTO request_rows (id, {rest}) SELECT ?, {rest} FROM request_rows LIMIT 1",
+            (id,),
+        )
+    conn.commit()
+    browser = browse(copied)
+    for id in ODD:
+        page = browser.ok(f"/-/gateway/request/{tilde_encode(id)}")
+        assert "There is no request" not in page, id
+    for column, value in (
+        ("duration_ms", "'long'"), ("duration_ms", "-5"), ("cost_usd", "1e300"), ("cost_usd", "'x'"),
+        ("input_tokens", "'many'"), ("datetime_utc", "'soon'"), ("status", "'exploded'"), ("cwd", "x'ff'"),
+    ):  # fmt: skip
+        conn.execute(f"UPDATE request_rows SET {column} = {value} WHERE id = ?", (ODD[0],))
+        conn.commit()
+        for path in (
+            "",
+            "/requests",
+            "/requests?_format=json",
+            f"/compare?id={tilde_encode(ODD[0])}",
+        ):
+            assert browser.get(f"/-/gateway{path}").status_code in (200, 404), (column, value, path)
+        answer = browser.get(f"/-/gateway/request/{tilde_encode(ODD[0])}")
+        assert answer.status_code == 200 or "not what the gateway writes" in answer.text
+    conn.close()
+
+
 def test_csv_in_pieces() -> None:
     """However a CSV is cut, it comes out the same."""
     from datasette_llm_gateway.csvs import Harmless

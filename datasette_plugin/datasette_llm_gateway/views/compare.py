@@ -99,12 +99,12 @@ async def _told(answers: list[Any]) -> list[dict[str, Any]]:
 
 def _best(answers: list[Any]) -> dict[str, Any]:
     """The least of each figure, where it is one answer's alone."""
-    found = {}
+    found: dict[str, float] = {}
     for name in ("duration_ms", "cost_usd", "output_tokens"):
-        values = [row[name] for row in answers if row[name] is not None and row["outcome"] == "ran"]
-        least = min(values, default=None)
-        if len(values) > 1 and values.count(least) == 1:
-            found[name] = least
+        ran = (words.number(row[name]) for row in answers if row["outcome"] == "ran")
+        values = [value for value in ran if value is not None]
+        if len(values) > 1 and values.count(min(values)) == 1:
+            found[name] = min(values)
     return found
 
 

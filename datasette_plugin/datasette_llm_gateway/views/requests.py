@@ -6,7 +6,7 @@ from typing import Any
 
 from datasette.utils.asgi import Response
 
-from .. import queries
+from .. import queries, words
 from ..csvs import as_csv
 from ..filters import COMMON_VALUES, Filters
 from ..page import ROOT, Page, screen, together
@@ -29,7 +29,7 @@ async def requests(page: Page) -> Response:
     return await page.render(
         "gateway_requests.html",
         rows=rows,
-        longest=max((row["duration_ms"] or 0 for row in rows or []), default=0),
+        longest=max((words.number(row["duration_ms"]) or 0 for row in rows or []), default=0),
         newer=newer and page.url("/requests", **filters.query(after=newer)),
         older=older and page.url("/requests", **filters.query(before=older)),
         filters=filters,
@@ -112,7 +112,7 @@ async def _export(page: Page, filters: Filters, format: str) -> Response:
     columns = [*queries.LIST_COLUMNS, "prompt"]
     if format == "csv":
         return page.send(as_csv(columns, rows), "text/csv; charset=utf-8", "requests.csv")
-    return Response.json([{name: row[name] for name in columns} for row in rows])
+    return Response.json([{name: row[name] for name in columns} for row in rows], default=str)
 
 
 ROUTES = [
