@@ -7,7 +7,7 @@ PROMPT ?= Say hello, and count these words.
 MINUTES ?= 10
 FOLLOW_UP ?= What did I ask you first?
 
-.PHONY: demo test test-datasette test-vendor lint docs check-docs bench soak clean
+.PHONY: demo test test-datasette test-vendor lint docs check-docs bench bench-screens soak clean
 
 # What `make demo` records stays in .demo; a vendor's CLI still finds its own login.
 demo: export LLM_USER_PATH = $(CURDIR)/.demo/llm
@@ -52,6 +52,11 @@ check-docs: .venv/tested
 # What the gateway costs: the table of docs/performance.md, printed.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+
+# How long the screens take over the recorder DB, or over a smaller one, on both Datasettes.
+bench-screens: .venv/installed .venv-next/tested
+	$(BIN)/python -m benchmarks.screens $(if $(DB),--db $(DB)) \
+		--python $(BIN)/python --python .venv-next/bin/python
 
 # Two jobs a second for MINUTES while processes are killed; nothing may be left afterwards.
 soak: .venv/installed

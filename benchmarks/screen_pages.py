@@ -20,8 +20,9 @@ RANGES = ("24h", "7d", "30d", "90d", "all")
 WORDS = (  # common, rarer, together, a phrase, a beginning, nothing
     *("the", "test", "function", "retry", "naïve", "日本語", "par_ser", "queuemod", "session_lost"),
     *("overloaded", "cache memory", "race leak lock", "explain the parser and the loop thread"),
-    *('"the a"', '"returned before error"', "conf*", "te*", "nothinghasthis", "error nothinghas"),
+    *('"the a"', '"returned before error"', "conf*", "nothinghasthis", "error nothinghas"),
 )
+BEGINNINGS = ("te*", "pa*", "fu*", "ses*", "par*")
 
 
 class Screen(NamedTuple):
@@ -232,6 +233,8 @@ def _others(drawn: Drawn, count: int) -> Iterator[Screen]:
         for query in [*_alone(plain), *_triples(drawn, plain, 20)]
     ]
     yield Screen("search with filters", 100, _as_many(filtered, count))
+    short = [_at(path, q=word) for path in ("/search", "/requests") for word in BEGINNINGS]
+    yield Screen("words of which the beginning is said", 100, _as_many(short, count))
     best = [_at("/search", q=word, sort="best") for word in WORDS]
     yield Screen("search, best first", None, _as_many(best, count))
     whole = ("jobs", "approvals", "sessions")
@@ -267,11 +270,12 @@ def _datasette(drawn: Drawn, count: int) -> Iterator[Screen]:
     ones += [f"/gateway/job_rows/{job}" for _, job, _, _ in rows if job]
     ones += [f"/gateway/sessions/{provider},{session}" for _, _, session, provider in rows]
     yield Screen("Datasette's rows", None, ones)
-    sorts = ["/gateway/request_rows?_sort_desc=datetime_utc&status__exact=failed",
-             "/gateway/request_rows?_sort_desc=datetime_utc&provider__exact=claude",
-             "/gateway/request_rows?_sort_desc=datetime_utc&model__exact=grok-build",
-             "/gateway/request_rows?_sort_desc=datetime_utc&access__exact=full",
-             "/gateway/request_rows?_sort_desc=datetime_utc&outcome__exact=reused"]  # fmt: skip
+    newest = "/gateway/request_rows?_sort_desc=datetime_utc"
+    exact = (
+        *("status__exact=failed", "provider__exact=claude", "model__exact=grok-build"),
+        *("access__exact=full&access__not=read", "outcome__exact=reused&outcome__not=ran"),
+    )
+    sorts = [f"{newest}&{filter}" for filter in exact]
     sorts += [f"/gateway/events?job_id={job}" for _, job, _, _ in rows[:8] if job]
     yield Screen("Datasette's tables by a filter", None, _as_many(sorts, count))
     files = [f"/gateway/{name}.{kind}" for name in tables for kind in ("json", "csv")]

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from datasette.database import Database
 
 __all__ = [
-    "COUNTS_FEW",
+    "COUNTS_TO_A_NUMBER",
     "READING",
     "Table",
     "add_queries",
@@ -22,7 +22,7 @@ __all__ = [
 
 Table = dict[str, Any]
 # The method of a database through which every read goes.
-COUNTS_FEW = hasattr(Database, "count_limit")  # 0.65 counts ten million rows for a page
+COUNTS_TO_A_NUMBER = hasattr(Database, "count_limit")  # and says of more that it is more
 READING = "_execute_fn" if hasattr(Database, "_execute_fn") else "execute_fn"
 
 

@@ -20,7 +20,7 @@ FEW = 3000  # so many are found by an index and put in order; of more, some are 
 MANY = 20_000  # whoever has more is as common as any
 RARE = 1500  # so many are looked through for words
 HITS = 5000  # of those who have the words, so many of the newest are looked at
-COMMON = 50_000  # so many who have the words are gone through for the few that come into question
+COMMON = 40  # to look whether one has the words costs as much as to find so many that have them
 HOW_COMMON_MS = 20  # what takes longer to count are not many, but words that are hard to find
 LIVE = ("queued", "running")
 BY_TIME = "request_rows r INDEXED BY request_rows_time"
@@ -49,7 +49,7 @@ _UNORDERED = {
 _HAS = "EXISTS (SELECT 1 FROM bodies_fts WHERE bodies_fts MATCH :q AND rowid = b.seq)"
 _AMONG = "+b.seq IN (SELECT rowid FROM bodies_fts WHERE bodies_fts MATCH :q)"
 HOW_COMMON = (
-    f"SELECT count(*) AS n FROM (SELECT 1 FROM bodies_fts WHERE bodies_fts MATCH :q LIMIT {COMMON})"
+    "SELECT count(*) AS n FROM (SELECT 1 FROM bodies_fts WHERE bodies_fts MATCH :q LIMIT :enough)"
 )
 _IN_TIME = "datetime_utc >= :since AND datetime_utc < :until"
 
@@ -210,8 +210,9 @@ async def _look_by_the_rarest(page: Page, plan: Plan, said: set[str]) -> None:
     if plan.words:
         if found[rarest] < RARE and not _is_beginning(plan):
             plan.rowids = _rowids(rarest)
-            told = await page.panel(HOW_COMMON, plan.parameters, HOW_COMMON_MS)
-            plan.common = bool(told and told[0]["n"] == COMMON)
+            asked = {"q": plan.parameters["q"], "enough": COMMON * found[rarest]}
+            told = await page.panel(HOW_COMMON, asked, HOW_COMMON_MS)
+            plan.common = bool(told and told[0]["n"] == asked["enough"])
     elif rarest in _IN_ORDER:
         plan.source = f"request_rows r INDEXED BY {_IN_ORDER[rarest][0]}"
     else:

@@ -14,13 +14,14 @@ COUNTED = 10_000  # as 1.0 does
 
 
 class Served(Reopening):
-    """SQLite counts a table in one step, which no time limit ends; so 0.65 counts to a number."""
+    """Counts a few thousand rows of each table for the page that lists them.
+
+    SQLite counts a whole table in one step, which no time limit ends; and 1.0, which counts to a
+    number, reads every column of what it counts.
+    """
 
     async def table_counts(self, limit: int = 10) -> dict[str, int | None]:
-        """Rows of each table; None, which is shown as many, beyond what is counted."""
-        if compat.COUNTS_FEW:
-            counts: dict[str, int | None] = await super().table_counts(limit)
-            return counts
+        """Rows of each table; beyond what is counted, what this Datasette shows as many."""
         return {name: await self._count(name, limit) for name in await self.table_names()}
 
     async def _count(self, table: str, limit: int) -> int | None:
@@ -29,4 +30,4 @@ class Served(Reopening):
             count = int((await self.execute(sql, custom_time_limit=limit)).rows[0][0])
         except (QueryInterrupted, sqlite3.Error):
             return None
-        return count if count <= COUNTED else None
+        return count if count <= COUNTED or compat.COUNTS_TO_A_NUMBER else None
