@@ -81,9 +81,11 @@ class MessagesStream(JsonLines):
 
     # What they have in common.
 
-    def line(self, line: bytes, out: list[Event]) -> None:
-        if (piece := _piece().fullmatch(line)) is None or not self.piece(piece, out):
-            super().line(line, out)
+    def lines(self, lines: list[bytes], out: list[Event]) -> None:
+        match = _piece().fullmatch
+        for line in lines:
+            if (piece := match(line)) is None or not self.piece(piece, out):
+                self.line(line, out)
 
     def piece(self, piece: re.Match[bytes], out: list[Event]) -> bool:
         """Take a piece as ``event`` would; False where its text is none."""

@@ -215,14 +215,13 @@ class JsonLines(Parser):
         lines = [head, *rest.split(b"\n")]
         self._pending, self._pending_size = [], 0
         self._hold(lines.pop())
-        for line in lines:
-            self.line(line, out)
+        self.lines(lines, out)
         return out
 
     def close(self) -> list[Event]:
         out: list[Event] = []
         last, self._pending = b"".join(self._pending), []
-        self.line(last, out)
+        self.lines([last], out)
         return out
 
     def _hold(self, data: bytes) -> None:
@@ -233,6 +232,11 @@ class JsonLines(Parser):
         if self._pending_size > LINE_CAP:
             size = LINE_CAP // (1024 * 1024)
             raise OutputLimit(f"{self.title} printed a line of more than {size} MiB.")
+
+    def lines(self, lines: list[bytes], out: list[Event]) -> None:
+        """Append the events that whole lines mean."""
+        for line in lines:
+            self.line(line, out)
 
     def line(self, line: bytes, out: list[Event]) -> None:
         """Append the events that one line means."""
