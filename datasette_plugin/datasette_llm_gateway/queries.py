@@ -89,9 +89,15 @@ STEPS = (
     " WHERE job_id = :job AND kind IN ('tool_call', 'tool_result', 'notice', 'reasoning')"
     " ORDER BY seq LIMIT :limit"
 )
+# The ends of each attempt, which lie at the ends of its events: an answer may come in many pieces.
+_TEXT = (
+    "(SELECT t FROM events WHERE job_id = :job AND kind = 'text' AND attempt = a.n"
+    " ORDER BY seq {} LIMIT 1)"
+)
 FIRST_TEXT = (
-    "SELECT attempt, min(t) AS first, max(t) AS last FROM events"
-    " WHERE job_id = :job AND kind = 'text' GROUP BY attempt"
+    f"SELECT * FROM (SELECT a.n AS attempt, {_TEXT.format('ASC')} AS first,"
+    f" {_TEXT.format('DESC')} AS last FROM attempts a WHERE a.job_id = :job LIMIT 50)"
+    " WHERE first IS NOT NULL"
 )
 EVENTS = (
     "SELECT seq, attempt, t, kind, length(data) AS size, substr(data, 1, 4000) AS data FROM events"
