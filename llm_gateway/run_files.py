@@ -25,7 +25,17 @@ _here: set[str] = set()  # those of this process, which need no look
 def run_folder(stack: ExitStack) -> Path:
     """Make the directory; the stack takes it away, and what others left behind."""
     stack.callback(remove_left)
-    folder = Path(_place(), f"{PREFIX}{new_id()}")
+    try:
+        folder = _made(_place(), stack)
+    except OSError:
+        import tempfile
+
+        folder = _made(tempfile.gettempdir(), stack)  # which looks where there is room
+    return folder
+
+
+def _made(place: str, stack: ExitStack) -> Path:
+    folder = Path(place, f"{PREFIX}{new_id()}")
     folder.mkdir(mode=0o700)
     _here.add(folder.name)
     stack.callback(_here.discard, folder.name)
@@ -33,6 +43,7 @@ def run_folder(stack: ExitStack) -> Path:
     new = folder / f"{LOCK}.new"
     lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     stack.callback(os.close, lock)
+    os.write(lock, b"\n")  # a full disk takes a directory and no word in it
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     new.rename(folder / LOCK)  # under this name it has been locked from the start
     return folder

@@ -16,7 +16,7 @@ __all__ = ["PATIENCE", "Writer"]
 # Seconds that an operation waits for a write lock under which nothing is written. They bound what
 # one that is held for ever adds to a prompt: after the first that fails, all go to the spill file
 # at once. Where others get on with writing, its turn comes.
-PATIENCE = 5.0
+PATIENCE = 3.0
 _OFFER_SECONDS = 0.05
 
 

@@ -119,7 +119,7 @@ def keep_sessions() -> None:
     os.makedirs(store, exist_ok=True)
     with open(os.path.join(store, f"{session_id()}.jsonl"), "a") as file:
         said = {"type": "user", "message": {"content": f"turn {call['number']}"}}
-        file.write(json.dumps({**said, "cwd": os.getcwd()}) + "\n")
+        file.write(json.dumps({**said, "cwd": call["cwd"]}) + "\n")
 
 
 def fail(text: str) -> None:
