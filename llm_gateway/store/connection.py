@@ -13,6 +13,8 @@ from llm_gateway.store.turns import BUSY_SECONDS, begin
 __all__ = [
     "APPLICATION_ID",
     "BUSY_SECONDS",
+    "LONG_LOG",
+    "SHORT_LOG",
     "Connection",
     "begin_log",
     "connect",
@@ -25,9 +27,12 @@ __all__ = [
 
 APPLICATION_ID = 0x6C6C6D67  # "llmg"
 
+# So many pages the log may have before a commit takes them into the file: many while somebody waits
+# for an answer, few once it is out.
+LONG_LOG, SHORT_LOG = 16_000, 1_000
 _PRAGMAS = (
     "PRAGMA synchronous=NORMAL",
-    "PRAGMA wal_autocheckpoint=4000",
+    f"PRAGMA wal_autocheckpoint={LONG_LOG}",
     "PRAGMA journal_size_limit=67108864",
     "PRAGMA trusted_schema=OFF",
     "PRAGMA temp_store=MEMORY",  # no temporary file for a statement that changes many pages

@@ -109,12 +109,14 @@ def _setting_aside(path: Path, warn: Warn) -> Callable[[], bool] | None:
 
 
 def _tidying(pruned: str) -> Callable[[sqlite3.Connection], None]:
-    """What is done in a few milliseconds after a run; pruning is due once a day."""
+    """What is done after a run, in a few milliseconds where it was short; pruning is daily."""
     due = pruned < iso(time.time() - prune.EVERY_SECONDS)
 
     def tidy(conn: sqlite3.Connection) -> None:
+        conn.execute(f"PRAGMA wal_autocheckpoint={connection.SHORT_LOG}")
         search.a_little(conn)
         if due:
             prune.a_little(conn)
+        conn.execute(f"PRAGMA wal_autocheckpoint={connection.LONG_LOG}")
 
     return tidy

@@ -23,6 +23,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_p
 
 def clean(text: str) -> str:
     """The same text, with lone surrogates replaced, which no UTF-8 file can hold."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

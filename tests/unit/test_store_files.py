@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_gateway.events import Reply, ToolResult
 from llm_gateway.request import Request
 from llm_gateway.store import connection, idle, location, migrations
 from llm_gateway.store.recorder import open_recorder
@@ -298,6 +299,24 @@ def test_a_log_is_begun_once_and_afterwards_nothing_is_left_out(home: Path) -> N
         connection.begin_log(conn, path)  # where somebody writes, it is not waited for
     assert conn.execute("pragma synchronous").fetchone() == (1,)
     assert conn.execute("pragma user_version").fetchone() == (migrations.VERSION,)
+
+
+def test_a_long_run_is_taken_into_the_file_once_its_answer_is_out(home: Path) -> None:
+    """Not amid it; and where others have the file open, its last user does not do it."""
+    record()
+    other = sqlite3.connect(home / "logs.db")
+    other.execute("select 1 from requests").fetchall()
+    recorder = open_recorder(print)
+    request = Request(id="R2", provider="claude", prompt="x")
+    recorder.begin(request, "J2", model=None, access="read", cwd="/w")
+    result = ToolResult("t", "Read", "PRINTED " * 1000)
+    recorder.events("J2", 1, [(0, result)] * 1000)
+    recorder.finish("R2", "J2", "completed", reply=Reply("done"))
+    assert (home / "logs.db-wal").stat().st_size > 6_000_000
+    assert b"PRINTED" not in (home / "logs.db").read_bytes()
+    recorder.close()
+    assert (home / "logs.db").read_bytes().count(b"PRINTED") > 900_000
+    other.close()
 
 
 def test_a_file_with_another_journal_is_synced_as_ever(home: Path) -> None:
