@@ -55,6 +55,17 @@ ANSWERS = (
     "**Parsing** keeps ports in `Host`.\n\n**Speed** lists open twice as fast.\n\n**Fixes** three"
     " crashes on empty input.",
 )
+# Not everybody says it in the same words.
+WORDED = {
+    "demo": {
+        "one run of": "a single run of",
+        "Access is read-only unless asked": "It may only read until more is asked for",
+    },
+    "grok": {
+        "before it starts": "first",
+        "Retries never repeat work": "What has run is not tried again",
+    },
+}
 MODELS = {
     "claude": "claude-opus-4-6",
     "codex": "gpt-5.4-codex",
@@ -249,6 +260,13 @@ def _events(
     return found
 
 
+def worded(answer: str, provider: str) -> str:
+    """An answer as a provider says it."""
+    for ours, theirs in WORDED.get(provider, {}).items():
+        answer = answer.replace(ours, theirs)
+    return answer
+
+
 TOOLS = [
     ("Read", {"file_path": "src/headers.py"}, "def parse_header(line):\n    return line.split(':')[:2]\n"),
     ("Grep", {"pattern": "parse_header", "path": "src"}, "src/headers.py:1\nsrc/server.py:88\n"),
@@ -269,7 +287,7 @@ def make(path: Path) -> dict[str, str]:
     for number in reversed(range(54)):
         provider = ("claude", "codex", "gemini", "claude", "grok", "demo")[number % 6]
         ids["asked"] = sample.run(
-            provider, prompts[number % 5], answer=ANSWERS[number % 5], age=timedelta(hours=3 * number + 2, minutes=number * 7 % 60),
+            provider, prompts[number % 5], answer=worded(ANSWERS[number % 5], provider), age=timedelta(hours=3 * number + 2, minutes=number * 7 % 60),
             took=900 + (number * 7919) % 64_000, cost=None if provider in ("codex", "demo") else 0.004 + number % 9 / 40,
             tokens=(900 + number * 731, 60 + number * 37), cwd=f"/home/ada/work/{('webserver', 'notes', 'infra')[number % 3]}",
             access=("read", "read", "edit")[number % 3],

@@ -147,7 +147,9 @@ def test_compare_finds_the_others(made: Made, browse: Open) -> None:
     page = browser.ok(f"/-/gateway/compare?id={two[0]}&id={two[1]}")
     assert page.count('aria-label="Answer ') == 2 and "Only in the first" in page
     assert browser.get("/-/gateway/compare?id=none").status_code == 404
+    assert "a single run of" in re.sub("</?(ins|del)>", "", page) and "<ins>a single</ins>" in page
     other = browser.ok(f"/-/gateway/compare?id={made[1]['edit']}&id={two[0]}")
+    assert "so little in common" in other and "<ins>" not in other
     assert "did not have the same prompt" in other
     assert f"compare?id={two[0]}" in browser.ok(f"/-/gateway/request/{two[0]}")
 

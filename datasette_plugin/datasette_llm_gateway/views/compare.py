@@ -89,7 +89,8 @@ async def _told(answers: list[Any]) -> list[dict[str, Any]]:
             **dict(row),
             "text": text,
             "share": share,
-            "marked": share is not None and share >= MARKED_FROM,
+            "marked": share is not None and MARKED_FROM <= share < 1,
+            "unlike": share is not None and share < MARKED_FROM,
             "long": len(raw) > LONGEST,
             "cut": (row["whole_chars"] or 0) > len(row["response"] or ""),
         }
