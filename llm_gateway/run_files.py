@@ -5,6 +5,7 @@ A lock in it says that its owner is alive: the system lets go of that however th
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -27,7 +28,9 @@ def run_folder(stack: ExitStack) -> Path:
     stack.callback(remove_left)
     try:
         folder = _made(_place(), stack)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # it is not the place that has no room
         import tempfile
 
         folder = _made(tempfile.gettempdir(), stack)  # which looks where there is room
