@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from typing import Any
 
 from . import nesting, sessions, settings
 from .errors import Saturated
-from .policy.child_env import environment_of
 from .providers.base import Provider
 from .records import record
 from .request import Access, SessionPlan
@@ -108,7 +108,7 @@ class Claiming:
     def _key(self) -> str:
         from .dedup.key import request_key
 
-        self.environment = environment_of(self.provider, self.access)
+        self.environment = self.provider.environment(os.environ, self.access, settings.pass_env())
         return request_key(
             self.request,
             self.provider,

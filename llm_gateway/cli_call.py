@@ -15,7 +15,6 @@ from pathlib import Path
 from . import process, settings
 from .errors import NotStarted
 from .ids import new_id
-from .policy.child_env import environment_of
 from .providers.base import Provider
 from .records import field, record
 from .request import Access, Invocation, SessionPlan
@@ -70,7 +69,7 @@ def executable(provider: Provider) -> str | None:
 
 def environment(provider: Provider, quiet: bool = True) -> dict[str, str]:
     """The CLI's environment at ``read``; ``quiet``: it neither updates itself nor reports."""
-    env, _ = environment_of(provider, Access.READ)
+    env, _ = provider.environment(os.environ, Access.READ, settings.pass_env())
     env[process.RUN_MARK] = new_id()
     return {**env, **provider.upkeep.quiet} if quiet else env
 

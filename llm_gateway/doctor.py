@@ -13,36 +13,23 @@ from pathlib import Path
 from . import settings
 from .cli_call import call
 from .contract import vanished
+from .doctor_recorder import look
 from .errors import InvalidInput
+from .findings import BROKEN, NOTE, OK, WARNING, Finding
 from .providers.base import Provider
-from .records import record
 from .registry import filled
 from .updates import Installed, versions
 
-__all__ = ["BROKEN", "NOTE", "OK", "WARNING", "Finding", "examine"]
+__all__ = ["examine"]
 
 KEY = re.compile(r"(KEY|TOKEN)(_|$)")
-OK, NOTE, WARNING, BROKEN = "ok", "note", "warning", "broken"
 ORIGINAL = "llm-cli-gateway"
 # More than `versions` gives them: a slow machine is no reason to call a CLI broken.
 SECONDS = 20.0
 
 
-@record(frozen=True)
-class Finding:
-    """One line: what was looked at, how it is, and what mends it where it is not well."""
-
-    area: str
-    subject: str
-    state: str
-    text: str
-    remedy: str | None = None
-
-
 def examine(providers: Iterable[Provider], *, probe: bool = False) -> Iterator[Finding]:
     """Look at everything. ``probe``: compare each CLI's help with every flag that we pass."""
-    from .doctor_recorder import look
-
     wanted = list(providers)
     yield from _programs()
     said = list(_settings())

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from . import settings
-from .doctor import BROKEN, NOTE, OK, WARNING, Finding
+from .findings import BROKEN, NOTE, OK, WARNING, Finding
 from .store.connection import is_corrupt
 from .store.location import kind_of
 from .store.migrations import VERSION, version_of

@@ -24,7 +24,7 @@ from .errors import (
     Transient,
 )
 from .events import Reply
-from .policy.child_env import APPROVAL_POLICY, environment_of
+from .policy.child_env import APPROVAL_POLICY
 from .prices import fill_in_cost
 from .providers.base import Launch, Provider
 from .providers.features import cached_version, remember_version
@@ -212,7 +212,7 @@ class Execution:
     @cached_property
     def environment(self) -> tuple[dict[str, str], tuple[str, ...]]:
         """The child's environment, and the names of the secrets that it does not get."""
-        return self.given or environment_of(self.provider, self.access)
+        return self.given or self.provider.environment(os.environ, self.access, settings.pass_env())
 
     def tool_began(self) -> None:
         """What an agent read before the fingerprint was taken may have been something else."""

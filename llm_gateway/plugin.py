@@ -11,7 +11,6 @@ import click
 import llm
 
 SUPPORTED = os.name == "posix"
-REFUSAL = "llm-gateway runs on Linux, macOS and WSL; on Windows, install llm inside WSL."
 
 
 @cache
@@ -19,7 +18,7 @@ def _models() -> list[tuple[Any, Any]]:
     if not SUPPORTED:
         from .unsupported import models
 
-        return list(models(REFUSAL))
+        return models()
     from .providers import provider_names
 
     return [_pair(name) for name in provider_names()]
@@ -59,6 +58,8 @@ def register_commands(cli: click.Group) -> None:
 
 
 def _refusing() -> click.Command:
+    from .unsupported import REFUSAL
+
     @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
     def gateway() -> None:
         """Not available on this platform."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
-import llm
+__all__ = ["REFUSAL", "models"]
 
-__all__ = ["models"]
-
+REFUSAL = "llm-gateway runs on Linux, macOS and WSL; on Windows, install llm inside WSL."
 NAMES = ("claude", "codex", "gemini", "grok", "demo")
 
 
-def models(refusal: str) -> list[tuple[llm.Model, llm.AsyncModel]]:
-    """Return for each provider models that raise ``llm.ModelError(refusal)`` when asked."""
+def models() -> list[tuple[Any, Any]]:
+    """Return for each provider models that raise ``llm.ModelError`` when asked."""
+    import llm
 
     class Unsupported(llm.Model):
         can_stream = True
@@ -24,7 +24,7 @@ def models(refusal: str) -> list[tuple[llm.Model, llm.AsyncModel]]:
         def execute(
             self, prompt: llm.Prompt, stream: bool, response: Any, conversation: Any
         ) -> Iterator[str]:
-            raise llm.ModelError(refusal)
+            raise llm.ModelError(REFUSAL)
 
     class AsyncUnsupported(llm.AsyncModel):
         can_stream = True
@@ -35,7 +35,7 @@ def models(refusal: str) -> list[tuple[llm.Model, llm.AsyncModel]]:
         async def execute(
             self, prompt: llm.Prompt, stream: bool, response: Any, conversation: Any
         ) -> AsyncGenerator[str, None]:
-            raise llm.ModelError(refusal)
+            raise llm.ModelError(REFUSAL)
             yield ""
 
     return [(Unsupported(name), AsyncUnsupported(name)) for name in NAMES]

@@ -110,7 +110,7 @@ def group() -> None:
 def main() -> None:
     """The console script ``llm-gateway``."""
     if os.name != "posix":
-        from llm_gateway.plugin import REFUSAL
+        from llm_gateway.unsupported import REFUSAL
 
         sys.exit(f"Error: {REFUSAL}")
     group.main(prog_name="llm-gateway")

@@ -32,7 +32,8 @@ def doctor(probe: bool, as_json: bool) -> None:
     Example:
       llm gateway doctor --probe
     """
-    from llm_gateway.doctor import BROKEN, examine
+    from llm_gateway.doctor import examine
+    from llm_gateway.findings import BROKEN
     from llm_gateway.progress import harmless
     from llm_gateway.providers import all_providers
 

@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
-from .. import settings
 from ..records import field, record
 from ..request import Access
 from ..wildcards import matches
-
-if TYPE_CHECKING:
-    from ..providers.base import Provider
 
 __all__ = [
     "ACCESS_CAP",
@@ -25,7 +20,6 @@ __all__ = [
     "FULL_ACCESS_SWITCH",
     "VendorVariables",
     "child_environment",
-    "environment_of",
     "is_secret",
     "sure_places",
 ]
@@ -106,12 +100,6 @@ def child_environment(
         if "PATH" in kept:
             kept["PATH"] = sure_places(kept["PATH"]) or os.defpath
     return kept, tuple(sorted(withheld))
-
-
-def environment_of(provider: Provider, access: Access) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return what ``child_environment`` does of this process's own, as the settings have it."""
-    names = provider.environment_names(os.environ)
-    return child_environment(os.environ, names, access, settings.pass_env())
 
 
 def is_secret(name: str) -> bool:

@@ -24,7 +24,7 @@ from ..errors import (
     RateLimited,
     RejectedInput,
 )
-from ..policy.child_env import VendorVariables, sure_places
+from ..policy.child_env import VendorVariables, child_environment, sure_places
 from ..records import record
 from ..request import Access, Invocation, Options, Request, SessionPlan, Turn, system_digest
 from .catalogue import Catalogue
@@ -151,6 +151,15 @@ class Provider(ABC):
     def environment_names(self, environ: Mapping[str, str]) -> VendorVariables:
         """Return which variables are the vendor's own for this user; ``variables`` for most."""
         return self.variables
+
+    def environment(
+        self, environ: Mapping[str, str], access: Access, pass_env: Iterable[str]
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """Return the CLI's environment, and the names of the secrets that it does not get.
+
+        :param pass_env: further names, which the settings have.
+        """
+        return child_environment(environ, self.environment_names(environ), access, pass_env)
 
     def config_dir(self, env: Mapping[str, str]) -> str:
         """Return where the CLI keeps its login and settings; empty where it has no such place."""

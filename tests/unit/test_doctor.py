@@ -13,8 +13,9 @@ from click.testing import CliRunner
 
 from llm_gateway import doctor
 from llm_gateway.commands import group
-from llm_gateway.doctor import BROKEN, NOTE, OK, WARNING, Finding, examine
+from llm_gateway.doctor import examine
 from llm_gateway.doctor_recorder import look
+from llm_gateway.findings import BROKEN, NOTE, OK, WARNING, Finding
 from llm_gateway.providers import all_providers, provider_named
 from llm_gateway.store.recorder import open_recorder
 from tests.unit.test_updates import script
