@@ -27,14 +27,15 @@ def first_instruction(place: Place, processes: int, rounds: int, times: int) -> 
 
 def pass_through(place: Place, stream: Path, rounds: int) -> list[Result]:
     """A long stream through process, parser and recorder, and what memory that takes."""
-    added: dict[str, list[float]] = {"on": [], "off": []}
+    added: list[dict[str, float]] = []
+    added_off: list[dict[str, float]] = []
 
     def bare() -> list[float]:
         return [json.loads(place.worker("stream", "bare", str(stream)))["seconds"]]
 
     def ours(**env: str) -> list[float]:
         told = json.loads(place.worker("stream", "gateway", str(stream), **env))
-        added["off" if env else "on"].append(told["added"])
+        (added_off if env else added).append(told)
         return [told["seconds"]]
 
     off = partial(ours, LLM_GATEWAY_LOGS_DB="none")
@@ -43,9 +44,14 @@ def pass_through(place: Place, stream: Path, rounds: int) -> list[Result]:
     return [
         _throughput("P4", f"{size} through process, parser, recorder", floor, on, 0.8),
         _throughput("", "the same, recorder off", floor, without, None),
-        Result("P5", "memory added meanwhile", None, None, figure(added["on"]), "MB", 15),
-        Result("", "the same, recorder off", None, None, figure(added["off"]), "MB"),
+        _added("P5", "memory added meanwhile", [one["added"] for one in added], 15),
+        _added("", "of that, before the answer is written down", [one["passing"] for one in added]),
+        _added("", "memory added, recorder off", [one["added"] for one in added_off]),
     ]
+
+
+def _added(id: str, what: str, rounds: list[float], target: float | None = None) -> Result:
+    return Result(id, what, None, None, figure(rounds), "MB", target)
 
 
 def _throughput(
