@@ -49,41 +49,42 @@ def reuse(place: Place, rounds: int) -> list[Result]:
     )
     if _reused(place) - before != 2 * rounds:
         raise RuntimeError("an answer was not reused")
-    sides = (bare, ours), (bare, inside), (prompt, ours)
-    added, in_git, over = (differences(mine, theirs) for theirs, mine in sides)
+    sides = (bare, ours), (bare, inside), (prompt, ours), (bare, prompt)
+    added, in_git, over, llms = (differences(mine, theirs) for theirs, mine in sides)
     git = f"the same in a Git repository of {FILES} files, ms"
     return [
         Result("P6", "reuse over `llm --version`, ms", figure(bare), figure(ours), added, "ms", 25),
         Result("", git, figure(bare), figure(inside), in_git, "ms"),
         Result("", "of that, the fingerprint", None, None, figure(alone), "ms"),
         Result("", "reuse over `llm -m floor`, ms", figure(prompt), figure(ours), over, "ms"),
+        Result("", "`llm -m floor` over `llm --version`", figure(bare), figure(prompt), llms, "ms"),
     ]
 
 
 def many(place: Place, number: int, seconds: float, rounds: int) -> list[Result]:
-    """Jobs at once in one process, beside as many bare processes; nothing may be locked."""
+    """Jobs at once, of one process and of as many, beside bare ones; nothing may be locked."""
+    enough = str(2 * number)  # some of the past still run
+    room = {"LLM_GATEWAY_MAX_JOBS": enough, "LLM_GATEWAY_MAX_JOBS_PER_PROVIDER": enough}
 
     def bare() -> list[float]:
         return [_bare(place, number, seconds)]
 
     def ours() -> list[float]:
-        enough = str(2 * number)  # some of the past still run
-        room = {
-            "LLM_GATEWAY_MAX_JOBS": enough,
-            "LLM_GATEWAY_MAX_JOBS_PER_PROVIDER": enough,
-        }
         (told,), said = _asked_telling(place, "many", str(number), str(seconds), **room)
         if told["bad"] or said:
             raise RuntimeError(f"not every one of {number} jobs was answered: {told['bad']} {said}")
         return [told["seconds"]]
 
-    floor, gateway = interleaved(rounds, bare, ours)
+    def apart() -> list[float]:
+        return [_processes(place, number, seconds, **room)]
+
+    floor, gateway, processes = interleaved(rounds, bare, ours, apart)
     what = f"{number} jobs at once that take {seconds:g} s, s"
+    alone = ratios(processes, floor)
     return [
-        Result(
-            "P8", what, figure(floor), figure(gateway), ratios(gateway, floor), "×", 1.3
-        )
-    ]  # fmt: skip
+        Result("P8", what, figure(floor), figure(gateway), ratios(gateway, floor), "×", 1.3),
+        Result("", "the same, each asked by a new Python", None, figure(processes), alone, "×"),
+    ]
 
 
 def joiner(place: Place, ticks: int, rounds: int) -> list[Result]:
@@ -201,6 +202,23 @@ def _asked_telling(
         check=True,
     )
     return [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+
+
+def _processes(place: Place, number: int, seconds: float, **env: str) -> float:
+    """Seconds until as many askers have their answers, each of which is a process."""
+    before = time.perf_counter()
+    ask = [sys.executable, "-m", "benchmarks.asker", "ask", "foreground"]
+    how: dict[str, Any] = {"env": {**place.env(), **env}, "cwd": place.work}
+    askers = [
+        subprocess.Popen([*ask, f"work {seconds} {n}"], stdin=-3, stdout=-1, stderr=-1, **how)
+        for n in range(number)
+    ]
+    for asker in askers:
+        out, err = asker.communicate()
+        told = json.loads(out)
+        if not told.get("answer", "").endswith("done\n") or told["said"] or err:
+            raise RuntimeError(f"not every one of {number} askers was answered: {told} {err!r}")
+    return time.perf_counter() - before
 
 
 def _bare(place: Place, number: int, seconds: float) -> float:
