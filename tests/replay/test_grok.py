@@ -165,6 +165,16 @@ def test_a_command_that_fails_is_no_refusal() -> None:
     assert reply.tools_run == ["run_terminal_command"]
 
 
+def test_a_tool_may_print_brackets_without_end() -> None:
+    """What looks like JSON and is too deep for it is text."""
+    use = {"type": "tool_use", "id": "t", "name": "bash", "input": {}}
+    printed = {"type": "tool_result", "tool_use_id": "t", "content": "[" * 100_000}
+    parser = GrokParser()
+    parser.feed(lines({"type": "assistant", "message": {"id": "m", "content": [use]}}))
+    [result] = parser.feed(lines({"type": "user", "message": {"content": [printed]}}))
+    assert isinstance(result, ToolResult) and result.output == "[" * 100_000
+
+
 @pytest.mark.parametrize(("name", "text"), [("schema", '{"n": 3}'), ("schema-tool", '{"n": 7}')])
 def test_a_schema(name: str, text: str) -> None:
     """Its answer is said once, whole, and nothing that came before it."""
