@@ -238,8 +238,13 @@ def test_nobody_looks_at_a_hidden_page(window: Any) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.evaluate(HIDE, "hidden")
     by(page, "looks")
-    page.wait_for_timeout(2500)
-    assert asked == []
+    for _ in range(4):  # the look that the first event began may not be over
+        before = len(asked)
+        page.wait_for_timeout(2500)
+        if len(asked) == before:
+            break
+    assert len(asked) == before
+    asked.clear()
     page.evaluate(HIDE, "visible")
     by(page, "events")
     assert any("_part=live" in url for url in asked)
@@ -270,10 +275,10 @@ def test_a_request_is_live(window: Any, sites: Sites) -> None:
 def test_attacks_do_nothing(window: Any, sites: Sites) -> None:
     """No dialog, no refused script, no request elsewhere, whatever a model wrote."""
     page = window("evil", 400)
-    for path in ("/-/gateway/requests", "/-/gateway/sessions", "/-/gateway/jobs"):
+    paths = [path for path in SCREENS.values() if "{" not in path]
+    paths += [f"/-/gateway/request/{id}?events=-1" for id in sites.attacks]
+    for path in paths:
         page.go(path)
-    for id in sites.attacks:
-        page.go(f"/-/gateway/request/{id}?events=-1")
         assert page.page.url.startswith(page.base)
-    wide = page.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
-    assert wide[0] <= wide[1]
+        wide = page.page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], path
