@@ -34,9 +34,14 @@
   if (parts.length) {
     const said = document.querySelector("[data-poll-state]");
     const say = (text) => { if (said && said.textContent !== text) said.textContent = text; };
-    const OFTEN = 2000, SELDOM = 10000, SILENT = 4000;
+    const OFTEN = 2000, SELDOM = 10000, SILENT = 4000, STALE = 30000;
     const seen = new Map();
     let stream = null, told = false, kept = !window.EventSource, timer = 0, late = 0, busy = false, again = false;
+
+    // What is over changes when something ends; else only its ages do.
+    const ids = () => $$("[id]", parts[0]).map((one) => one.id).join();
+    let listed = ids(), last = Date.now();
+    const due = () => ids() !== listed || Date.now() - last > STALE;
 
     const held = (part) => {
       const chosen = getSelection();
@@ -55,13 +60,16 @@
       busy = true; again = false;
       clearTimeout(timer);
       try {
-        for (const part of parts.filter((part) => !held(part))) {
+        for (const part of parts) {
+          if (held(part) || (part !== parts[0] && !due())) continue;
           const answer = await fetch(part.dataset.poll, { headers: { accept: "text/html" } });
           if (!answer.ok) throw new Error(answer.statusText);
           const html = await answer.text();
-          if (!held(part)) show(part, html);
+          if (held(part)) continue;
+          show(part, html);
+          if (part !== parts[0]) { listed = ids(); last = Date.now(); }
         }
-        say(parts.some(held) ? "Waits while you are in the list" : "Live, looked at " + new Date().toLocaleTimeString([], { hour12: false }));
+        say(parts.some(held) ? "Waits while you are in it" : "Live, looked at " + new Date().toLocaleTimeString([], { hour12: false }));
       } catch { say("Datasette does not answer"); }
       busy = false;
       if (again) look(); else plan();
