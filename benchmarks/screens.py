@@ -36,6 +36,7 @@ BEGIN, END = "<!-- screens -->", "<!-- end of screens -->"
 FLOOR = "/-/static/app.css"
 SLOW = b"took too long"
 COLD = 5
+TRIES = 3
 
 
 class Server:
@@ -120,17 +121,30 @@ class Times:
 
 
 def measure(server: Server, screen: Screen) -> Times:
-    """Ask for each of a screen's addresses once, after one that is not counted."""
+    """Ask for each of a screen's addresses, after one that is not counted.
+
+    What takes much longer than the server had a processor is asked for again: others had it.
+    """
     times = Times()
     server.get(screen.addresses[0])
     for address in screen.addresses:
-        before, cpu = time.perf_counter(), server.cpu()
-        status, body = server.get(address)
-        wall = (time.perf_counter() - before) * 1000
-        if status >= 400 and SLOW not in body:
-            raise RuntimeError(f"{address}: {status} {body[-500:]!r}")
-        times.add(address, wall, server.cpu() - cpu, body)
+        wall, cpu, body = _asked(server, address)
+        for _ in range(TRIES - 1):
+            if wall < 1.2 * cpu + 3:
+                break
+            wall, cpu, body = min((wall, cpu, body), _asked(server, address))
+        times.add(address, wall, cpu, body)
     return times
+
+
+def _asked(server: Server, address: str) -> tuple[float, float, bytes]:
+    """Milliseconds until the answer was there, those of the server's processors, and the answer."""
+    before, cpu = time.perf_counter(), server.cpu()
+    status, body = server.get(address)
+    wall = (time.perf_counter() - before) * 1000
+    if status >= 400 and SLOW not in body:
+        raise RuntimeError(f"{address}: {status} {body[-500:]!r}")
+    return wall, server.cpu() - cpu, body
 
 
 def cold(server: Server, screen: Screen, database: Path) -> list[float]:
