@@ -262,3 +262,19 @@ def pager(page: str, which: str) -> str:
 
     found = re.findall(rf'href="(/-/gateway/requests\?[^"]*\b{which}=[^"]*)"', page)
     return unescape(found[-1]) if found else ""
+
+
+def test_what_takes_too_long_is_said(
+    made: Made, browse: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the filters stay where they can be narrowed."""
+    from datasette_llm_gateway.page import Page
+
+    async def too_long(*_: Any, **__: Any) -> None:
+        return None
+
+    browser = browse(made[0])
+    monkeypatch.setattr(Page, "panel", too_long)
+    for address in ("", "/requests?status=failed", "/search?q=colon", "/reliability", "/compare"):
+        assert "took too long" in browser.ok(f"/-/gateway{address}"), address
+    assert 'name="status"' in browser.ok("/-/gateway/requests?status=failed")
