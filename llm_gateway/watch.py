@@ -141,6 +141,7 @@ class Watch:
             error_category=error.category if error else None,
             error_message=str(error) if error else None,
             stderr_tail=self.exit.stderr,
+            finishing=error is None,
         )
 
     def _take(self, events: list[Event], weight: int) -> None:

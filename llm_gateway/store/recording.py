@@ -25,7 +25,7 @@ from llm_gateway.store.rows import LEASE_SECONDS
 from llm_gateway.store.session_names import Mark
 from llm_gateway.store.sessions import SessionRow
 from llm_gateway.store.text import dumps, iso, now
-from llm_gateway.store.writer import Writer
+from llm_gateway.store.writer import Operation, Writer
 
 __all__ = ["Recorder"]
 
@@ -40,10 +40,11 @@ HEARTBEAT_SECONDS = 5.0
 class _Live:
     """What the recorder remembers of a job while it runs."""
 
-    __slots__ = ("attempts", "beat", "buffer", "exit_code", "since", "tried")
+    __slots__ = ("attempts", "beat", "buffer", "exit_code", "held", "since", "tried")
 
     def __init__(self, keep: bool, next_seq: int) -> None:
         self.buffer = EventBuffer(keep, next_seq)
+        self.held: list[Operation] = []
         self.attempts = 0
         self.exit_code: int | None = None
         self.since: float | None = None
@@ -57,6 +58,11 @@ class _Live:
         if time.monotonic() - (self.tried or self.since) >= FLUSH_SECONDS:
             return True
         return len(self.buffer) >= FLUSH_ROWS and self.tried is None
+
+    def written(self) -> None:
+        """No event is pending any more."""
+        self.buffer.forget()
+        self.since = self.tried = None
 
     def retries(self) -> int:
         """Attempts after the first."""
@@ -257,11 +263,14 @@ class Recorder:
         stderr_tail: str = "",
         first_output_ms: int | None = None,
         duration_ms: int | None = None,
+        finishing: bool = False,
     ) -> bool:
-        """How an attempt ended; the first word about it counts."""
+        """How an attempt ended; the first word about it counts.
+
+        :param finishing: it is written with the end of the job, which comes at once.
+        """
         try:
             live = self._job(job_id)
-            self._flush(job_id, live, last=True)
             live.exit_code = exit_code
             values = {
                 "exit_code": exit_code,
@@ -272,9 +281,9 @@ class Recorder:
                 "ended_at": now(),
             }
             stderr = rows.stderr_text(stderr_tail) if live.buffer.keep else None
-            return self._writer.do(
-                "attempt_ended", job_id=job_id, n=n, values=values, stderr=stderr
-            )
+            ended = {"job_id": job_id, "n": n, "values": values, "stderr": stderr}
+            live.held.append(("attempt_ended", ended))
+            return finishing or self._write_held(job_id, live)
         except Exception as error:
             return self._writer.failed(error)
 
@@ -313,7 +322,6 @@ class Recorder:
         """
         try:
             live = self._job(job_id)
-            self._flush(job_id, live, last=True)
             session_id = (reply.session_id if reply else None) or session_id
             text = reply.text if reply else partial_text
             ended = {
@@ -341,15 +349,16 @@ class Recorder:
             }
             if session_id is not None:
                 request["session_id"] = job["session_id"] = session_id
-            done = self._writer.do(
-                "finish",
-                request_id=request_id,
-                job_id=job_id,
-                request=request,
-                job=job,
-                body=rows.answer_row(text, reply) if live.buffer.keep else None,
-                session=rows.session_row(session_id, now(), session_title, reply, usage_totals),
-            )
+            finished = {
+                "request_id": request_id,
+                "job_id": job_id,
+                "request": request,
+                "job": job,
+                "body": rows.answer_row(text, reply) if live.buffer.keep else None,
+                "session": rows.session_row(session_id, now(), session_title, reply, usage_totals),
+            }
+            live.held.append(("finish", finished))
+            done = self._write_held(job_id, live)
             self._live.pop(job_id, None)
             self._writer.end_run()
             self._recorded = self._recorded or done
@@ -396,7 +405,7 @@ class Recorder:
         """Write what is pending, tidy up a little, and let go of the files."""
         try:
             for job_id, live in self._live.items():
-                self._flush(job_id, live, last=True)
+                self._write_held(job_id, live)
             self._live.clear()
             conn = self.connection
             if self._recorded and self._at_close is not None and conn is not None:
@@ -416,18 +425,26 @@ class Recorder:
         row = self._writer.read(_where_it_stands, job_id)
         return _Live(bool(row and row[0]), (row[1] or 0) if row else 0)
 
-    def _flush(self, job_id: str, live: _Live, last: bool = False) -> None:
+    def _write_held(self, job_id: str, live: _Live) -> bool:
+        """Write the pending events, and what comes after them, in one transaction."""
+        batch = live.buffer.rows()
+        events: list[Operation] = [("events", {"job_id": job_id, "rows": batch})] if batch else []
+        done = not (events or live.held) or self._writer.do_all([*events, *live.held])
+        live.held = []
+        live.written()
+        return done
+
+    def _flush(self, job_id: str, live: _Live) -> None:
         """Write the pending events; hold them where the lock is taken and they can wait."""
         batch = live.buffer.rows()
         if not batch:
             return
-        if last or live.overdue():
+        if live.overdue():
             self._writer.do("events", job_id=job_id, rows=batch)
         elif not self._writer.offer("events", job_id=job_id, rows=batch):
             live.tried = time.monotonic()
             return
-        live.buffer.forget()
-        live.since = live.tried = None
+        live.written()
 
     def _beat(self, job_id: str, live: _Live) -> None:
         live.beat = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llm_gateway.store import idle
@@ -11,7 +11,9 @@ from llm_gateway.store.connection import BUSY_SECONDS, is_corrupt, write
 from llm_gateway.store.operations import OPERATIONS
 from llm_gateway.store.spill import Spill
 
-__all__ = ["PATIENCE", "Writer"]
+__all__ = ["PATIENCE", "Operation", "Writer"]
+
+Operation = tuple[str, dict[str, Any]]
 
 # Seconds that an operation waits for a write lock under which nothing is written. They bound what
 # one that is held for ever adds to a prompt: after the first that fails, all go to the spill file
@@ -53,16 +55,22 @@ class Writer:
 
     def do(self, operation: str, /, **arguments: Any) -> bool:
         """True where it is in the database; else it goes to the spill file, if that can be had."""
+        return self.do_all([(operation, arguments)])
+
+    def do_all(self, operations: Sequence[Operation]) -> bool:
+        """Like ``do``, in one transaction."""
         if not self.broken and self.conn is not None:
             try:
                 self._begin()
                 with write(self.conn, PATIENCE, BUSY_SECONDS):
-                    OPERATIONS[operation](self.conn, **arguments)
+                    for name, arguments in operations:
+                        OPERATIONS[name](self.conn, **arguments)
                 return True
             except (sqlite3.Error, ArithmeticError) as error:
                 self._fall_back(error)
         if self._spill is not None:
-            self._spill.append(operation, arguments)
+            for name, arguments in operations:
+                self._spill.append(name, arguments)
         return False
 
     def offer(self, operation: str, /, **arguments: Any) -> bool:

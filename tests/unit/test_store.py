@@ -388,3 +388,34 @@ def test_numbers_that_sqlite_cannot_hold_cost_no_answer(tmp_path: Path) -> None:
     run(recorder, ask(), reply=Reply("x", usage=Usage(input=2**70)))
     recorder.close()
     assert len(warnings) == 1
+
+
+def test_the_end_of_a_run_is_one_transaction(recorder: Recorder) -> None:
+    """What it said last, how its attempt ended and how it ended itself: others see all or none."""
+    recorder.begin(ask(), "J1", model=None, access=Access.READ, cwd="/w")
+    recorder.attempt_started("J1", 1, ["x"], [], "/w")
+    recorder.events("J1", 1, [(1, Text("at last"))])
+    conn = recorder.connection
+    assert conn is not None
+    begun: list[str] = []
+    conn.set_trace_callback(lambda sql: begun.append(sql) if sql.startswith("BEGIN") else None)
+    recorder.attempt_ended("J1", 1, exit_code=0, stderr_tail="said", finishing=True)
+    assert begun == [] and rows("select exit_code from attempts") == [{"exit_code": None}]
+    recorder.finish("R1", "J1", "completed", reply=Reply("at last"))
+    conn.set_trace_callback(None)
+    assert len(begun) == 1
+    assert rows("select exit_code from attempts") == [{"exit_code": 0}]
+    assert rows("select stderr, response from bodies") == [
+        {"stderr": "said", "response": "at last"}
+    ]
+    assert [event for _, _, event in jobs.events_after(conn, "J1")] == [Text("at last")]
+
+
+def test_an_attempt_that_was_to_be_the_last_is_written_at_the_latest_when_it_closes() -> None:
+    """Whatever kept the job from being finished."""
+    opened = open_recorder(print)
+    opened.begin(ask(), "J1", model=None, access=Access.READ, cwd="/w")
+    opened.attempt_started("J1", 1, ["x"], [], "/w")
+    opened.attempt_ended("J1", 1, exit_code=0, finishing=True)
+    opened.close()
+    assert rows("select exit_code from attempts") == [{"exit_code": 0}]
