@@ -16,8 +16,8 @@ from .queries import LIST, PREVIEW
 
 __all__ = ["HITS", "Plan", "counts", "plan_of", "sums_of"]
 
-FEW = 3000  # so many are found by an index and put in order; of more, some are met soon
-MANY = 20_000  # whoever has more is as common as any
+FEW = 3000  # so many are found by an index and put in order; of more, what two indexes both have
+MANY = 20_000  # whoever has more is as common as any, and some are met soon
 RARE = 1500  # so many are looked through for words
 HITS = 5000  # of those who have the words, so many of the newest are looked at
 COMMON = 40  # to look whether one has the words costs as much as to find so many that have them
@@ -194,7 +194,7 @@ def counts(said: set[str]) -> str:
         rows = f"SELECT 1 FROM request_rows INDEXED BY {index} WHERE {condition} AND {_IN_TIME}"
         parts.append(f"(SELECT count(*) FROM ({rows} LIMIT {MANY})) AS {name}")
     for name in unordered:
-        parts.append(f"(SELECT count(*) FROM ({_UNORDERED[name]} LIMIT {FEW})) AS {name}")
+        parts.append(f"(SELECT count(*) FROM ({_UNORDERED[name]} LIMIT {MANY})) AS {name}")
     return f"SELECT {', '.join(parts)}" if parts else ""
 
 
@@ -203,20 +203,21 @@ async def _look_by_the_rarest(page: Page, plan: Plan, said: set[str]) -> None:
     sql = counts(said)
     if sql:
         found = dict(await page.row(sql, plan.parameters))
-    found = {name: many for name, many in found.items() if name in _IN_ORDER or many < FEW}
-    if not found:
+    rarest, *others = [*sorted(found, key=lambda name: found[name]), ""]
+    if not rarest:
         return
-    rarest = min(found, key=lambda name: found[name])
     if plan.words:
         if found[rarest] < RARE and not _is_beginning(plan):
             plan.rowids = _rowids(rarest)
             asked = {"q": plan.parameters["q"], "enough": COMMON * found[rarest]}
             told = await page.panel(HOW_COMMON, asked, HOW_COMMON_MS)
             plan.common = bool(told and told[0]["n"] == asked["enough"])
-    elif rarest in _IN_ORDER:
-        plan.source = f"request_rows r INDEXED BY {_IN_ORDER[rarest][0]}"
-    else:
+    elif found[rarest] >= FEW and found.get(others[0], MANY) < MANY:
+        plan.rowids = f"{_rowids(rarest)}) AND +r.rowid IN ({_rowids(others[0])}"
+    elif rarest in _UNORDERED and found[rarest] < FEW:
         plan.rowids = _rowids(rarest)
+    elif ordered := [name for name in (rarest, *others) if name in _IN_ORDER]:
+        plan.source = f"request_rows r INDEXED BY {_IN_ORDER[ordered[0]][0]}"
 
 
 def _is_beginning(plan: Plan) -> bool:

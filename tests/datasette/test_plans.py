@@ -96,7 +96,7 @@ def queries() -> Iterator[str]:
             yield urlencode({name: FILTERS[name] for name in names})
 
 
-@pytest.mark.parametrize("everything_is", ["common", "rare"])
+@pytest.mark.parametrize("everything_is", ["common", "neither", "rare"])
 def test_lists(
     recorder: Path,
     browse: Open,
@@ -108,9 +108,10 @@ def test_lists(
     from datasette_llm_gateway import plans
 
     monkeypatch.setattr(plans, "sums_of", lambda *_: "")  # of which there would be none on any day
-    if everything_is == "common":
+    if everything_is != "rare":
         monkeypatch.setattr(plans, "FEW", 0)
         monkeypatch.setattr(plans, "RARE", 0)
+        monkeypatch.setattr(plans, "MANY", 1 if everything_is == "common" else plans.MANY)
     browser, key = browse(recorder), "2026-01-01T00:00:00.000Z~x"
     for query in queries():
         browser.ok(f"/-/gateway/requests?{query}")
@@ -204,7 +205,7 @@ def said(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("everything_is", ["common", "rare"])
+@pytest.mark.parametrize("everything_is", ["common", "neither", "rare"])
 def test_what_is_found_does_not_depend_on_the_plan(
     past: Path, browse: Open, everything_is: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,9 +214,10 @@ def test_what_is_found_does_not_depend_on_the_plan(
     from datasette_llm_gateway.views import requests
 
     monkeypatch.setattr(requests, "PAGE_SIZE", 40)
-    if everything_is == "common":
+    if everything_is != "rare":
         monkeypatch.setattr(plans, "FEW", 0)
         monkeypatch.setattr(plans, "RARE", 0)
+        monkeypatch.setattr(plans, "MANY", 1 if everything_is == "common" else plans.MANY)
     else:
         monkeypatch.setattr(plans, "COMMON", 1)  # some words are common, others are not
     browser, conn, values = browse(past), sqlite3.connect(past), said(past)
