@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import AbstractContextManager, aclosing, closing, nullcontext
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +84,10 @@ class _Shared:
         request = self._request(prompt, response, conversation)
         foreground.hand_over(request)
         whole = not stream or prompt.schema is not None
-        gone = foreground.stdout_gone if foreground.is_llm_command() else None
+        gone = None
+        if foreground.is_llm_command():
+            gone = foreground.stdout_gone
+            foreground.ends_at_once()
         try:
             return _Translator(ask(request, gone=gone), response, whole=whole)
         except GatewayError as error:
@@ -121,7 +124,7 @@ class GatewayModel(_Shared, llm.Model):  # type: ignore[misc,override]
     ) -> Iterator[StreamEvent]:
         translator = self._ask(prompt, stream, response, conversation)
         try:
-            with translator.guarded(), closing(translator.run):
+            with translator.guarded(), translator.run:
                 for event in translator.run:
                     yield from translator.take(event)
         except GatewayError as error:

@@ -70,6 +70,13 @@ class Run:
         self._running.acquire()
         self._thread.start()
 
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._all_read:
+            self.close()
+
     def __iter__(self) -> Generator[Event, None, None]:
         try:
             while (batch := self._channel.get()) is not None:

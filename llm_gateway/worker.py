@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 
 from .errors import GatewayError
-from .foreground import signals_end
+from .foreground import ends_at_once, signals_end
 from .gateway import work
 
 __all__ = ["main"]
@@ -21,6 +21,7 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1:
         sys.stderr.write("usage: python -m llm_gateway.worker JOB\n")
         return 2
+    ends_at_once()
     run = work(argv[0])
     try:
         with signals_end(run.close):

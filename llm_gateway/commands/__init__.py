@@ -105,6 +105,9 @@ class Gateway(click.Group):
 @click.version_option(package_name="llm-gateway", prog_name="llm-gateway")
 def group() -> None:
     """Vendor coding CLIs as llm models: the flight recorder and what runs around a prompt."""
+    from llm_gateway.foreground import ends_at_once
+
+    ends_at_once()
 
 
 def main() -> None:
