@@ -6,7 +6,6 @@ As a library none of this happens: the process belongs to somebody else.
 from __future__ import annotations
 
 import atexit
-import gc
 import io
 import os
 import select
@@ -86,6 +85,8 @@ def ends_at_once() -> None:
 
 
 def _leave_memory() -> None:
+    import gc
+
     for one in gc.get_objects():
         if type(one) in _WRITTEN:  # nobody closed it, and nobody is going to
             with suppress(OSError, ValueError):

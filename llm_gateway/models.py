@@ -84,10 +84,7 @@ class _Shared:
         request = self._request(prompt, response, conversation)
         foreground.hand_over(request)
         whole = not stream or prompt.schema is not None
-        gone = None
-        if foreground.is_llm_command():
-            gone = foreground.stdout_gone
-            foreground.ends_at_once()
+        gone = foreground.stdout_gone if foreground.is_llm_command() else None
         try:
             return _Translator(ask(request, gone=gone), response, whole=whole)
         except GatewayError as error:
@@ -229,6 +226,8 @@ class _Translator:
             self.response.response_json = _response_json(self.run, reply)
         if reply.refused_actions:
             self.progress.line(_refusals(reply.refused_actions, self.run.access))
+        if self.run.gone is not None:  # not before: of one cut off, execute() has a word to say
+            foreground.ends_at_once()
 
 
 def _split(messages: list[Any]) -> tuple[list[Any], list[Any]]:
