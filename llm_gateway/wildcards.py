@@ -16,7 +16,7 @@ def matches(name: str, patterns: tuple[str, ...]) -> bool:
     return (
         name in words
         or name.startswith(beginnings)
-        or any(name.startswith(a) and name.endswith(z, len(a)) for a, z in stars)
+        or (bool(stars) and any(name.startswith(a) and name.endswith(z, len(a)) for a, z in stars))
     )
 
 

@@ -74,7 +74,7 @@ class VendorVariables:
             return False
         if matches(name, self.names):
             return True
-        return any(
+        return matches(name, tuple(self.switched)) and any(
             matches(name, (pattern,)) and any(_is_on(environ.get(s)) for s in switches)
             for pattern, switches in self.switched.items()
         )
@@ -87,7 +87,7 @@ def child_environment(
     pass_env: Iterable[str] = (),
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the child's environment, and the names of the secrets that were withheld."""
-    extra = set(pass_env)
+    environ, extra = dict(environ), set(pass_env)
     kept, withheld = {}, []
     for name, value in environ.items():
         if name in extra or _passes(name, vendor, access, environ):

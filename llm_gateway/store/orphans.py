@@ -24,6 +24,8 @@ MESSAGE = "The process that ran it is gone, and nobody knows how far it got."
 _LIVE = (
     "SELECT id, kind, status, provider, pid, pid_start, owner_host, owner_boot_id, owner_pid_ns,"
     " owner_pid, owner_pid_start, lease_until FROM job_rows WHERE status IN ('queued', 'running')"
+    " AND NOT (owner_pid IS ? AND owner_pid_start IS ? AND owner_boot_id IS ?"
+    " AND owner_pid_ns IS ?)"
 )
 _PATIENCE = 1.0
 
@@ -31,8 +33,10 @@ _PATIENCE = 1.0
 def reap(conn: sqlite3.Connection, job_id: str | None = None) -> list[str]:
     """Return the jobs that turned out to be orphans, of all or of one; nothing else is touched."""
     _close_left(conn)
-    query, values = (_LIVE, ()) if job_id is None else (_LIVE + " AND id = ?", (job_id,))
-    cursor = conn.execute(query, values)
+    own = owner.this_process()  # it may have a hundred of them, and it lives
+    values: tuple[object, ...] = (own.pid, own.pid_start, own.boot_id, own.pid_ns)
+    one = () if job_id is None else (job_id,)
+    cursor = conn.execute(_LIVE + " AND id = ?" * len(one), values + one)
     names = [column[0] for column in cursor.description]
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
     lives = cache(owner.lives)  # a process may have a hundred of them

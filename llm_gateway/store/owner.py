@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..proctree import start_time
@@ -32,7 +32,12 @@ class Owner:
 
 def this_process() -> Owner:
     """The process that asks."""
-    return Owner(os.uname().nodename, _boot_id(), _pid_ns(), os.getpid(), start_time(os.getpid()))
+    return _process(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _process(pid: int) -> Owner:
+    return Owner(os.uname().nodename, _boot_id(), _pid_ns(), pid, start_time(pid))
 
 
 def of_row(row: Mapping[str, Any]) -> Owner | None:
