@@ -1,6 +1,8 @@
 """Connections that a run has done with, for the next run of the process.
 
 Opening one costs more than all that a prompt does with it, because SQLite compiles the schema.
+While a connection to a file is open, SQLite keeps the descriptors of those that were closed. So
+where several were open at once, all go when none is in use: a crowd leaves no descriptor behind.
 """
 
 from __future__ import annotations
@@ -8,47 +10,79 @@ from __future__ import annotations
 import atexit
 import os
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from threading import Lock
 
-from llm_gateway.store.connection import Connection, identity
+from llm_gateway.store.connection import Connection, connect, identity
 
-__all__ = ["close_all", "keep", "take"]
+__all__ = ["close_all", "give_back", "give_up", "take"]
 
 _MOST = 4
-_kept: list[tuple[int, Connection]] = []  # with the process whose it is: a fork has none
+_kept: list[Connection] = []
+_used: Counter[object] = Counter()  # connections in use, by process and file
+_crowded: set[object] = set()  # where one was closed while others were open
 _lock = Lock()
 
 
-def take(path: Path) -> Connection | None:
-    """A connection to the file that lies there now; None where none is idle."""
-    wanted = os.getpid(), identity(path)
+def take(path: Path) -> Connection:
+    """A connection to the file that lies there now, which nobody else uses."""
+    of = os.getpid(), identity(path)  # a fork has none of its parent's
     with _lock:
-        for at, (pid, conn) in enumerate(_kept):
-            if (pid, conn.file) == wanted:
-                return _kept.pop(at)[1]
-    return None
+        _used[of] += 1
+        for at, conn in enumerate(_kept):
+            if conn.of == of:
+                return _kept.pop(at)
+    try:
+        conn = connect(path)
+    except BaseException:
+        _done(of)
+        raise
+    conn.of = of
+    return conn
 
 
-def keep(conn: sqlite3.Connection) -> None:
-    """Keep a connection that is in order; the one that has been idle longest gives way to it."""
-    if not isinstance(conn, Connection) or conn.file is None or conn.in_transaction:
-        conn.close()
+def give_back(conn: sqlite3.Connection) -> None:
+    """Keep a connection that is in order."""
+    file = conn.file if isinstance(conn, Connection) else None
+    if not isinstance(conn, Connection) or conn.in_transaction or (os.getpid(), file) != conn.of:
+        give_up(conn)
         return
     with _lock:
-        _kept.append((os.getpid(), conn))
-        given_up = _kept.pop(0) if len(_kept) > _MOST else None
-    if given_up is not None:
-        _close(*given_up)
+        _kept.append(conn)
+    _done(conn.of)
+
+
+def give_up(conn: sqlite3.Connection) -> None:
+    """Close a connection that nobody is to have any more."""
+    conn.close()
+    if isinstance(conn, Connection):
+        _crowded.add(conn.of)
+        _done(conn.of)
 
 
 @atexit.register
 def close_all() -> None:
     """The last connection to a file that closes takes the write-ahead log into it."""
-    while _kept:
-        _close(*_kept.pop())
+    with _lock:
+        _close(list(_kept))
 
 
-def _close(pid: int, conn: Connection) -> None:
-    if pid == os.getpid():
-        conn.close()
+def _done(of: object) -> None:
+    with _lock:
+        _used[of] -= 1
+        idle = [conn for conn in _kept if conn.of == of]
+        if _used[of] > 0:
+            _close(idle[_MOST:])
+            return
+        del _used[of]
+        if len(idle) > 1 or of in _crowded:
+            _close(idle)
+        _crowded.discard(of)
+
+
+def _close(connections: list[Connection]) -> None:
+    for conn in connections:
+        _kept.remove(conn)
+        if conn.of is not None and conn.of[0] == os.getpid():
+            conn.close()

@@ -56,12 +56,12 @@ def open_file(path: Path, warn: Warn) -> sqlite3.Connection:
 
 
 def _looked_at(path: Path) -> sqlite3.Connection:
-    conn = idle.take(path) or connection.connect(path)
+    conn = idle.take(path)
     try:
         migrate(conn)
         conn.execute("SELECT value FROM meta LIMIT 1").fetchone()
     except BaseException:
-        conn.close()
+        idle.give_up(conn)
         raise
     return conn
 

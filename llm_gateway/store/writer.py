@@ -126,9 +126,9 @@ class Writer:
         """Let go of the files."""
         self.end_run()
         if self.conn is not None and self.broken:
-            self.conn.close()
+            idle.give_up(self.conn)
         elif self.conn is not None:
-            idle.keep(self.conn)
+            idle.give_back(self.conn)
         self.conn, self.broken = None, True
 
     def _begin(self) -> None:
@@ -149,7 +149,7 @@ class Writer:
         """Whether the corrupt file is out of the way, so that the next process begins a new one."""
         if self._set_aside is None or self.conn is None:
             return False
-        self.conn.close()
+        idle.give_up(self.conn)
         self.conn = None
         try:
             return self._set_aside()

@@ -356,18 +356,19 @@ def test_runs_of_one_process_share_a_connection_one_after_another(home: Path) ->
     again.close()
 
 
-def test_few_connections_are_kept(home: Path) -> None:
-    """The others are closed, those first that have been idle longest."""
-    recorders = [open_recorder(print) for _ in range(8)]
-    connections = [recorder.connection for recorder in recorders]
-    for recorder in recorders:
-        recorder.close()
-    for conn in connections[:4]:
-        with pytest.raises(sqlite3.ProgrammingError):
-            conn.execute("select 1")  # type: ignore[union-attr]
-    for conn in connections[4:]:
-        conn.execute("select 1")  # type: ignore[union-attr]
-    idle.close_all()
+def test_a_crowd_leaves_no_descriptor_behind(home: Path) -> None:
+    """SQLite keeps the descriptors of what is closed while another connection is open."""
+    assert run("1") == []
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        recorders = [open_recorder(print) for _ in range(12)]
+        for recorder in recorders:
+            recorder.write("heartbeat", job_id="J1", at="", until="")
+        for recorder in recorders:
+            recorder.close()
+        assert len(os.listdir("/proc/self/fd")) <= before
+    assert run("2") == []
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_file_that_was_put_in_the_place_of_another_gets_the_next_run(home: Path) -> None:
@@ -385,5 +386,5 @@ def test_a_connection_amid_a_transaction_is_not_kept(home: Path) -> None:
     assert run("1") == []
     conn = connection.connect(home / "logs.db")
     conn.execute("BEGIN IMMEDIATE")
-    idle.keep(conn)
+    idle.give_back(conn)
     assert run("2") == []
