@@ -2,7 +2,7 @@
 
 Opening one costs more than all that a prompt does with it, because SQLite compiles the schema.
 While a connection to a file is open, SQLite keeps the descriptors of those that were closed. So
-where several were open at once, all go when none is in use: a crowd leaves no descriptor behind.
+where a crowd was open at once, all go when none is in use, and no descriptor is left.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from llm_gateway.store.connection import Connection, connect, identity
 __all__ = ["close_all", "give_back", "give_up", "take"]
 
 _MOST = 4
+_IN_TURN = 2  # a run that is tidying up, and the next one, which has begun
 _kept: list[Connection] = []
 _used: Counter[object] = Counter()  # connections in use, by process and file
 _crowded: set[object] = set()  # where one was closed while others were open
@@ -76,7 +77,7 @@ def _done(of: object) -> None:
             _close(idle[_MOST:])
             return
         del _used[of]
-        if len(idle) > 1 or of in _crowded:
+        if len(idle) > _IN_TURN or of in _crowded:
             _close(idle)
         _crowded.discard(of)
 

@@ -356,6 +356,20 @@ def test_runs_of_one_process_share_a_connection_one_after_another(home: Path) ->
     again.close()
 
 
+def test_runs_that_follow_one_another_closely_share_two(home: Path) -> None:
+    """The next one has begun before the last one has tidied up: neither is opened again."""
+    first, second = open_recorder(print), open_recorder(print)
+    connections = {id(first.connection), id(second.connection)}
+    for _ in range(3):
+        first.close()
+        first, second = second, open_recorder(print)
+        assert id(second.connection) in connections
+    first.close()
+    second.close()
+    assert id(open_recorder(print).connection) in connections
+    idle.close_all()
+
+
 def test_a_crowd_leaves_no_descriptor_behind(home: Path) -> None:
     """SQLite keeps the descriptors of what is closed while another connection is open."""
     assert run("1") == []
