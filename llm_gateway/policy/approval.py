@@ -6,8 +6,9 @@ score is a rule of thumb about words and options, and no protection against some
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ class Asked:
 
     :param bypass: the CLI is to do everything the user may do. :param full_auto: it is to change
         files without asking. :param text: every word of the asker: the system prompt, the prompt
-        as it was written and as it is sent.
+        as it was written and as it is sent. :param trusts: what the workspace itself brings may
+        run. :param beyond: directories outside the workspace that the CLI may use as well.
     """
 
     text: str = ""
@@ -53,6 +55,8 @@ class Asked:
     servers: tuple[str, ...] = ()
     allowed_tools: tuple[str, ...] | None = None
     disallowed_tools: tuple[str, ...] | None = None
+    trusts: bool = False
+    beyond: tuple[str, ...] = ()
 
     @cached_property
     def review(self) -> reviews.Review:
@@ -128,6 +132,10 @@ def _words_reason(asked: Asked) -> str | None:
     return f"the prompt says {', '.join(asked.words)}" if asked.words else None
 
 
+def _beyond_reason(asked: Asked) -> str | None:
+    return f"may also use {', '.join(asked.beyond)}" if asked.beyond else None
+
+
 def _mcp_tools(asked: Asked) -> str | None:
     named = [tool for tool in asked.allowed_tools or () if tool.startswith("mcp_")]
     return f"may use {', '.join(named)}" if named else None
@@ -164,6 +172,18 @@ RULES: tuple[Rule, ...] = (
         2,
         "both of these at once: full access with a CLI's own word for edits",
         _says(lambda asked: asked.bypass and asked.full_auto, "both at once"),
+    ),
+    Rule(
+        "trusts_workspace",
+        3,
+        "`trust_workspace`: hooks, servers and settings that the workspace brings may run",
+        _says(lambda asked: asked.trusts, "trusts what the workspace brings"),
+    ),
+    Rule(
+        "other_directories",
+        1,
+        "`add_dirs` has a directory outside the workspace (once, however many)",
+        _beyond_reason,
     ),
     Rule(
         "server_exa",
@@ -250,15 +270,26 @@ def asked_for(
     :param access: the level that it would run at. :param words: the levels that the CLI's own
         words stand for, where some were said. :param servers: names of MCP servers.
     """
-    levels = {access, *words}
+    levels, o = {access, *words}, request.options
     return Asked(
         text="\n\n".join(filter(None, (request.system, request.asked, request.prompt))),
         bypass=Access.FULL in levels,
         full_auto=Access.EDIT in levels,
         servers=tuple(servers),
-        allowed_tools=request.options.allowed_tools,
-        disallowed_tools=request.options.disallowed_tools,
+        allowed_tools=o.allowed_tools,
+        disallowed_tools=o.disallowed_tools,
+        trusts=bool(o.trust_workspace),
+        beyond=tuple(dict.fromkeys(_beyond(o.cwd or ".", o.add_dirs or ()))),
     )
+
+
+def _beyond(cwd: str, folders: Iterable[str]) -> Iterator[str]:
+    """Yield those of some directories that are not in the workspace; links are followed."""
+    workspace = os.path.realpath(os.path.expanduser(cwd))
+    for folder in folders:
+        place = os.path.realpath(os.path.join(workspace, os.path.expanduser(folder)))
+        if os.path.commonpath((place, workspace)) != workspace:
+            yield place
 
 
 def policy_in_force(options: Options, standing: str, environ: Mapping[str, str]) -> str | None:

@@ -64,6 +64,21 @@ def test_a_denial(llm: Llm, claude: FakeCli, recorder: Recorder, tmp_path: Path)
     assert command("approval", "show", denied["id"]) == line
 
 
+def test_what_an_earlier_turn_reached_is_judged_again(
+    llm: Llm, claude: FakeCli, tmp_path: Path
+) -> None:
+    """Directories are a conversation's: whoever goes on with it is told of them."""
+    other = tmp_path / "other"
+    other.mkdir()
+    first = llm("-m", MODEL, "-o", "add_dirs", str(other), "hello")
+    said = llm("-c", "-o", "access", "edit", "-o", "approval_policy", "strict", "go on")
+    assert first.code == 0 and said.code == 1
+    assert f"edits files without asking (+2); may also use {other} (+1)" in said.err
+    trusting = llm("-m", MODEL, "-o", "trust_workspace", "1", "hello", env={POLICY: "strict"})
+    assert "trusts what the workspace brings (+3)" in trusting.err
+    assert len(claude.calls) == 1
+
+
 def test_approval_grants_nothing_that_was_not_asked(llm: Llm, claude: FakeCli) -> None:
     """T-10: what is approved runs at the level asked for, under the same flags as without."""
     llm.asks(

@@ -44,6 +44,9 @@ REVIEW = "Review the code"
         ({"bypass": True}, 3),
         ({"full_auto": True}, 2),
         ({"bypass": True, "full_auto": True}, 7),
+        ({"trusts": True}, 3),
+        ({"beyond": ("/elsewhere", "/more")}, 1),
+        ({"full_auto": True, "trusts": True, "beyond": ("/elsewhere",)}, 6),
         ({"servers": ("exa",)}, 2),
         ({"servers": ("ref_tools",)}, 1),
         ({"servers": ("Ref-Tools", "EXA")}, 3),
@@ -64,7 +67,7 @@ REVIEW = "Review the code"
     ],
 )
 def test_what_each_rule_counts(asked: dict[str, object], points: int) -> None:
-    """The original's weights; words of harm count once."""
+    """The original's weights, and ours for what it did not have; words of harm count once."""
     assert score(**asked) == points
 
 
@@ -136,6 +139,24 @@ def test_the_system_prompt_counts_and_so_does_what_was_typed() -> None:
     """Not what the optimiser makes of it."""
     request = Request("id", "claude", "tidy", Options(), "delete everything", asked="please wipe")
     assert asked_for(request, READ, ()).words == ["delete", "wipe"]
+
+
+def test_directories_outside_the_workspace_count(tmp_path: Path) -> None:
+    """Relative ones and links too, by where they lead; those inside it add nothing."""
+    workspace, other = tmp_path / "workspace", tmp_path / "other"
+    (workspace / "inside").mkdir(parents=True)
+    other.mkdir()
+    (workspace / "link").symlink_to(other)
+    folders = ("inside", str(workspace), "../other", "link", str(tmp_path))
+    o = Options(cwd=str(workspace), add_dirs=folders, trust_workspace=True)
+    asked = asked_for(Request("id", "claude", "hello", o), READ, ())
+    assert asked.beyond == (str(other), str(tmp_path))
+    assert asked.trusts and score(trusts=asked.trusts, beyond=asked.beyond) == 4
+    reasons = judged(asked, "strict", switch=True).reasons
+    assert reasons[0] == "trusts what the workspace brings (+3)"
+    assert reasons[1] == f"may also use {other}, {tmp_path} (+1)"
+    within = Options(cwd=str(workspace), add_dirs=("inside",))
+    assert score(beyond=asked_for(Request("id", "claude", "x", within), READ, ()).beyond) == 0
 
 
 def test_every_rule_is_one_row_with_its_words() -> None:
