@@ -40,7 +40,8 @@ def until(true: Any, seconds: float = 60.0, what: str = "") -> Any:
 @dataclass(frozen=True)
 class Call:
     """What one call of the fake got. ``stdin`` is None where it never read; ``files`` are those
-    that argv names, with their text and mode as they were then."""
+    that argv names, with their text and mode as they were then; ``ignored`` are the signals that it
+    was started to ignore."""
 
     number: int
     argv: list[str]
@@ -52,6 +53,7 @@ class Call:
     files: dict[str, dict[str, Any]]
     began: float
     ended: float | None
+    ignored: list[str]
     seen: dict[str, Any] | None = None
 
     def value(self, flag: str) -> str | None:

@@ -70,6 +70,8 @@ def open_call() -> int:
             continue
     call.update(path=path, number=number, pid=os.getpid(), argv=sys.argv[1:], began=time.time())
     call.update(env=dict(os.environ), cwd=os.getcwd(), stdin=None, signals=[])
+    heard = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+    call["ignored"] = [s.name for s in heard if signal.getsignal(s) is signal.SIG_IGN]
     call["files"] = {word: told(word) for word in sys.argv[1:] if os.path.isfile(word)}
     save_call()
     return number

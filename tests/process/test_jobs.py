@@ -70,6 +70,16 @@ def test_the_worker_is_nobodys_child(llm: Llm, claude: FakeCli, recorder: Record
     gone(claude, below=False)
 
 
+def test_the_cli_of_a_job_hears_the_signals_that_one_in_the_foreground_hears(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """The agent's own tools, a test suite for example, may end their children by SIGINT."""
+    submit(llm)
+    assert settled(recorder) == ["completed"]
+    llm("-m", "gateway-claude", "another").ok()
+    assert [call.ignored for call in claude.calls] == [[], []]
+
+
 SUBMITS = """
 from llm_gateway import gateway
 from llm_gateway.ids import new_id
