@@ -235,9 +235,24 @@ class Provider(ABC):
                     f"{self.title} has no tool named {base!r}; it has "
                     f"{', '.join(sorted(self.tool_names))}."
                 )
+            if "(" in tool and not RULE.match(tool):
+                raise InvalidInput(f"{tool!r} is not one rule for one tool, its pattern in (…).")
         for tool in options.allowed_tools or ():
             if not tool.startswith(MCP_TOOL):
                 self._check_tool_level(tool, access)
+        for tool in options.disallowed_tools or ():
+            if tool.startswith(MCP_TOOL):
+                self._check_server_rule(tool)
+
+    def _check_server_rule(self, tool: str) -> None:
+        """Refuse what is no name of a server's tool: a CLI takes nothing away for it."""
+        prefix, between = self.mcp_names or CLAUDES
+        server = tool.removeprefix(prefix).partition(between)[0]
+        if not tool.startswith(prefix) or not server or "(" in tool:
+            raise InvalidInput(
+                f"{self.title} ignores {tool!r}: it knows the tools of MCP servers as "
+                f"{prefix}SERVER{between}TOOL, all of one as {prefix}SERVER{between}*."
+            )
 
     def _check_servers(self, request: Request, access: Access) -> None:
         """Below full a tool of an MCP server needs its own name, and its server's."""
@@ -267,6 +282,8 @@ class Provider(ABC):
 
 
 MCP_TOOL = "mcp_"
+CLAUDES = ("mcp__", "__")
+RULE = re.compile(r"[^()\s]+\(.+\)\Z", re.DOTALL)
 INSTALL_PLACES = (
     "~/.local/bin",
     "/usr/local/bin",

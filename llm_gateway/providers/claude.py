@@ -65,6 +65,7 @@ LEVELS = {
     ),
     Access.FULL: Level(("--permission-mode", "bypassPermissions"), "everything the user may do"),
 }
+ASKING = ("--permission-mode", "dontAsk")
 # claude refuses bypassPermissions to root outside a sandbox; these rules come closest to it.
 ROOT_FULL = (
     *("--permission-mode", "dontAsk", "--allowedTools"),
@@ -262,13 +263,18 @@ def _access(request: Request, launch: Launch) -> list[str]:
     mode: tuple[str, ...] = level.argv
     if launch.access is Access.FULL and _is_root() and not launch.env.get("IS_SANDBOX"):
         mode = ROOT_FULL
+    rules = [tool for tool in o.allowed_tools or () if "(" in tool]
+    if rules:
+        from .claude_rules import granted
+
+        # In the modes of edit and full it does not ask whether a rule allows what it does.
+        mode, rules = ASKING, granted(o.allowed_tools or (), launch.access)
     if word := o.native.get("permission_mode"):
         mode = ("--permission-mode", word)
     argv = [*mode]
     offered = _offered(level, o.allowed_tools, o.disallowed_tools)
     if offered is not None:
         argv += ["--tools", ",".join(offered)]
-    rules = [tool for tool in o.allowed_tools or () if "(" in tool]
     argv += [part for rule in rules for part in ("--allowedTools", rule)]
     argv += [part for tool in o.disallowed_tools or () for part in ("--disallowedTools", tool)]
     return argv

@@ -131,6 +131,11 @@ class Gemini(Provider):
                 raise InvalidInput(
                     f"Gemini CLI has rules with (…) for {gemini_policy.SHELL} only, not {tool}."
                 )
+        for tool in o.disallowed_tools or ():
+            if tool.startswith("mcp_") and tool.count("_") < 2:
+                raise InvalidInput(
+                    f"Gemini CLI ignores {tool!r}; {tool}_* takes all tools of a server away."
+                )
         if not o.trust_workspace:
             own = gemini_policy.own_folders(os.environ)
             gemini_policy.refuse_env_file(o.cwd or os.getcwd(), own)

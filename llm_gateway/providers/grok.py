@@ -116,6 +116,7 @@ class Grok(Provider):
         if rules:
             raise InvalidInput(f"{rules[0]} is a rule of grok's; allowed_tools takes its tools.")
         super().check(request, access)
+        grok_rules.check_rules(request.options)
 
     def plan(self, request: Request, launch: Launch) -> Invocation:
         o, cwd = request.options, os.path.realpath(launch.cwd)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InvalidInput, PermissionDenied
-from ..request import Access, Request
+from ..request import Access, Options, Request
 from .base import Level, tool_base
 from .instructions import workspace_root
 
@@ -25,6 +25,7 @@ __all__ = [
     "RULES",
     "TOOL_IDS",
     "access_argv",
+    "check_rules",
     "harmless",
     "mentioned",
     "outside",
@@ -85,6 +86,44 @@ AGENT_TOOLS = frozenset(
 RULES = frozenset(
     {"Bash", "Edit", "Grep", "MCPTool", "Read", "WebFetch", "WebSearch", "Write"},
 )
+# Which of them has the patterns for a tool. One for Grep would be about where a search begins.
+RULE_FOR = {
+    **dict.fromkeys(("write", "search_replace"), "Edit"),
+    **dict.fromkeys(("read_file", "grep", "list_dir", "Grep"), "Read"),
+    **dict.fromkeys(("run_terminal_command", "monitor"), "Bash"),
+}
+PATTERNED = frozenset({"Bash", "Edit", "MCPTool", "Read", "WebFetch", "Write"})
+
+
+def check_rules(options: Options) -> None:
+    """Refuse patterns that grok would ignore.
+
+    :raises InvalidInput: says what holds instead.
+    """
+    for rule in options.allowed_tools or ():
+        if "(" in rule:
+            raise InvalidInput(
+                f"Grok offers a tool or does not; narrow it with -o disallowed_tools, not {rule}."
+            )
+    for rule in options.disallowed_tools or ():
+        if "(" in rule:
+            _refuse_ignored(tool_base(rule), rule.partition("(")[2][:-1], options.cwd or ".")
+
+
+def _refuse_ignored(tool: str, inside: str, cwd: str) -> None:
+    ignores = f"Grok ignores what {tool}({inside}) says; "
+    if tool in RULE_FOR:
+        raise InvalidInput(f"{ignores}its rule for that is {RULE_FOR[tool]}({inside}).")
+    if tool not in PATTERNED:
+        raise InvalidInput(f"{ignores}name {tool} alone.")
+    if tool == "MCPTool" and not re.fullmatch(r"(?!mcp_).*(__|\*).*", inside):
+        raise InvalidInput(f"{ignores}it knows the tools of a server as MCPTool(SERVER__TOOL).")
+    if tool == "WebFetch" and not re.match(r"domain:|\*|https?://", inside):
+        raise InvalidInput(f"{ignores}name a domain, as in WebFetch(domain:example.com).")
+    if tool in ("Edit", "Read", "Write"):
+        folder = inside.rstrip("/")
+        if folder != inside or os.path.isdir(os.path.join(cwd, folder)):
+            raise InvalidInput(f"{ignores}what is in the folder is {tool}({folder}/**).")
 
 
 def access_argv(
@@ -112,7 +151,7 @@ def _with_mode(argv: Sequence[str], word: str) -> list[str]:
 
 
 def _tools(level: Level, allowed: Sequence[str] | None, disallowed: Sequence[str]) -> Iterator[str]:
-    rules = [t for t in disallowed if tool_base(t) not in TOOL_IDS]
+    rules = [t for t in disallowed if t not in TOOL_IDS]
     whole = {t for t in disallowed if t in TOOL_IDS}
     offered = level.tools if allowed is None else [t for t in allowed if t in TOOL_IDS]
     if offered or allowed is not None:

@@ -285,7 +285,7 @@ def test_tool_lists(llm: Llm, claude: FakeCli) -> None:
     assert (both.value("--tools"), both.values("--disallowedTools")) == ("Read", ["Grep"])
     assert one.value("--tools") == "Read"
     assert ruled.value("--tools") == "Bash,Read"
-    assert ruled.values("--allowedTools") == ["Bash(git log:*,git show:*)"]
+    assert ruled.values("--allowedTools") == [*("Bash(git log:*,git show:*)", "Read(//**)")]
 
 
 def test_a_narrower_permission_mode_is_passed_on(llm: Llm, claude: FakeCli) -> None:

@@ -6,6 +6,7 @@ Each was tried against the code as it was, and each that went through is mended.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def test_no_value_becomes_a_flag(provider: Provider, access: Access, tmp_path: P
 @pytest.mark.parametrize(
     "rule",
     [
-        *("Edit(//**)", "Write(//etc/**)", "Edit(~/**)", "Edit(../**)", "Edit(a/../../**)"),
-        *("Read(//**)", "Read(~/.ssh/**)", "Edit({a,../b})", "Edit(//tmp)", "Edit(//**/x)"),
+        *("Edit(//**)", "Edit(//etc/**)", "Edit(~/**)", "Edit(../**)", "Edit(a/../../**)"),
+        *("Edit(~/.ssh/**)", "Edit({a,../b})", "Edit(//tmp)", "Edit(//**/x)"),
     ],
 )
 def test_a_rule_for_files_stays_in_the_workspace(rule: str, tmp_path: Path) -> None:
@@ -102,10 +103,11 @@ def test_rules_that_stay(tmp_path: Path) -> None:
     more.mkdir()
     workspace = tmp_path / "w"
     workspace.mkdir()
-    rules = ("Edit(src/**)", f"Write(/{workspace}/**)", f"Edit(/{more}/a*)", "Read({a,b}/*.py)")
+    rules = ("Edit(src/**)", f"Edit(/{workspace}/**)", f"Edit(/{more}/a*)", "Edit({a,b}/*.py)")
     o = Options(cwd=str(workspace), add_dirs=(str(more),), allowed_tools=rules)
     told = argv(provider_named("claude"), o, EDIT, tmp_path)
     assert all(rule in told for rule in rules)
+    assert told[told.index("--permission-mode") + 1] == "dontAsk"  # else no rule is asked
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,101 @@ def test_a_word_is_one_rule(rule: str, name: str, tmp_path: Path) -> None:
     o = Options(**{"cwd": str(tmp_path), name: (rule,)})  # type: ignore[arg-type]
     with pytest.raises((InvalidInput, PermissionDenied)):
         argv(provider_named("claude"), o, EDIT, tmp_path)
+
+
+IGNORED = [
+    ("claude", "Write(src/**)", "Edit(src/**) holds for all of its tools that write"),
+    ("claude", "NotebookEdit(a)", "Edit(a) holds for all of its tools that write"),
+    ("claude", "Grep(src/**)", "Read(src/**) holds for all of its tools that read"),
+    ("claude", "Glob(src/**)", "Read(src/**) holds for all of its tools that read"),
+    ("claude", "Edit(/etc/**)", "Write Edit(//etc/**) for the one at the top of the machine"),
+    ("claude", "WebFetch(example.com)", "as in WebFetch(domain:example.com)"),
+    ("claude", "Monitor(touch:*)", "name Monitor alone"),
+    ("claude", "Edit( )", "name Edit alone"),
+    ("claude", "mcp_exa_search", "as mcp__SERVER__TOOL"),
+    ("claude", "mcp__exa__search(x)", "as mcp__SERVER__TOOL"),
+    ("gemini", "write_file(src/**)", "has rules with (…) for run_shell_command only"),
+    ("gemini", "run_shell_command(git", "is not one rule for one tool"),
+    ("gemini", "run_shell_command()", "is not one rule for one tool"),
+    ("gemini", "mcp__exa__search", "as mcp_SERVER_TOOL"),
+    ("gemini", "mcp_exa", "mcp_exa_* takes all tools of a server away"),
+    ("grok", "write(src/**)", "its rule for that is Edit(src/**)"),
+    ("grok", "search_replace(src/**)", "its rule for that is Edit(src/**)"),
+    ("grok", "read_file(src/**)", "its rule for that is Read(src/**)"),
+    ("grok", "Grep(src/**)", "its rule for that is Read(src/**)"),
+    ("grok", "run_terminal_command(rm *)", "its rule for that is Bash(rm *)"),
+    ("grok", "todo_write(x)", "name todo_write alone"),
+    ("grok", "MCPTool(search)", "as MCPTool(SERVER__TOOL)"),
+    ("grok", "MCPTool(mcp__exa__search)", "as MCPTool(SERVER__TOOL)"),
+    ("grok", "WebFetch(example.com)", "as in WebFetch(domain:example.com)"),
+    ("grok", "Edit(folder)", "what is in the folder is Edit(folder/**)"),
+    ("grok", "Read(later/)", "what is in the folder is Read(later/**)"),
+    ("grok", "mcp_exa_search", "as mcp__SERVER__TOOL"),
+]
+
+
+@pytest.mark.parametrize(("name", "rule", "told"), IGNORED, ids=lambda word: word)
+def test_a_restriction_that_the_cli_would_ignore(
+    name: str, rule: str, told: str, tmp_path: Path
+) -> None:
+    """Refused, with what holds instead; `tests/vendor/test_rules_real.py` sees that hold."""
+    (tmp_path / "folder").mkdir()
+    o = Options(cwd=str(tmp_path), disallowed_tools=(rule,))
+    request = Request("id", name, "x", o)
+    with pytest.raises(InvalidInput, match=re.escape(told)):
+        provider_named(name).check(request, FULL)
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        *(("claude", r) for r in ("Edit(/src/**)", "Edit(//etc/**)", "Read(a)", "Bash(rm:*)")),
+        *(("claude", r) for r in ("Agent(x)", "mcp__exa", "mcp__exa__*", "WebFetch(domain:a.b)")),
+        *(("gemini", r) for r in ("run_shell_command(git log:*)", "mcp_exa_*", "mcp_exa_search")),
+        *(("grok", r) for r in ("Edit(src/**)", "Bash(rm *)", "MCPTool(exa__*)", "MCPTool(*)")),
+        *(("grok", r) for r in ("Read(a.txt)", "mcp__exa__search", "WebFetch(domain:a.b)")),
+    ],
+)
+def test_a_restriction_that_holds_is_passed_on(name: str, rule: str, tmp_path: Path) -> None:
+    """In the words in which it was said, or in the policy that is gemini's."""
+    o = Options(cwd=str(tmp_path), disallowed_tools=(rule,))
+    provider_named(name).check(Request("id", name, "x", o), FULL)
+    if name != "gemini":
+        assert rule in argv(provider_named(name), o, FULL, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "told"),
+    [
+        ("claude", Options(allowed_tools=("Read(src/**)",)), "disallowed_tools 'Read(PLACE)'"),
+        (
+            "claude",
+            Options(allowed_tools=("Edit(a)",), native={"permission_mode": "acceptEdits"}),
+            "With permission_mode acceptEdits claude ignores the rule Edit(a)",
+        ),
+        ("grok", Options(allowed_tools=("write(src/**)",)), "narrow it with -o disallowed_tools"),
+    ],
+)
+def test_a_choice_that_would_not_narrow(
+    name: str, options: Options, told: str, tmp_path: Path
+) -> None:
+    """What reads as "only there" and would be everywhere is refused."""
+    with pytest.raises(InvalidInput, match=re.escape(told)):
+        argv(provider_named(name), replace(options, cwd=str(tmp_path)), EDIT, tmp_path)
+
+
+def test_rules_hold_at_full(tmp_path: Path) -> None:
+    """There claude asks nothing, unless it is told to; what was named whole goes on as it was."""
+    allowed = ("Read", "Write", "Grep", "Bash(git log:*)", "mcp__exa__search")
+    told = argv(
+        provider_named("claude"), Options(cwd=str(tmp_path), allowed_tools=allowed), FULL, tmp_path
+    )
+    assert told[told.index("--permission-mode") + 1] == "dontAsk"
+    rules = [told[at + 1] for at, word in enumerate(told) if word == "--allowedTools"]
+    assert rules == ["Bash(git log:*)", "Read(//**)", "Write", "mcp__exa__search"]
+    ruled = Options(cwd=str(tmp_path), allowed_tools=("Write", "Edit(src/**)"))
+    told = argv(provider_named("claude"), ruled, FULL, tmp_path)
+    assert "Write" not in told and "Write,Edit" in told
 
 
 @pytest.mark.parametrize("cap", ["read", "edit", "nonsense", ""])
