@@ -7,6 +7,7 @@ worker is no part of it when this returns.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -29,14 +30,13 @@ def log_file() -> Path:
 
 
 def start_worker(job_id: str) -> None:
-    """Start it and return; it runs with this process's environment, in our own directory.
+    """Start it and return; it runs in our own directory, where nothing of a workspace is imported.
 
     :raises OSError: where it cannot be started.
     """
     home = settings.home()
     make_directory(home)
-    # A walk over the processes that a gateway run marked must not find a job of its own.
-    env = {name: value for name, value in os.environ.items() if name != RUN_MARK}
+    env = _environment()
     log = create_private(log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         with suppress(OSError):
@@ -57,3 +57,17 @@ def start_worker(job_id: str) -> None:
         os.close(log)
     if done.returncode:
         raise OSError(f"/bin/sh ended with status {done.returncode}")
+
+
+def _environment() -> dict[str, str]:
+    """This process's own; what it says relative to here is said in full."""
+    # A walk over the processes that a gateway run marked must not find a job of its own.
+    env = {name: value for name, value in os.environ.items() if name != RUN_MARK}
+    if "LLM_GATEWAY_HOME" in env:
+        env["LLM_GATEWAY_HOME"] = str(settings.home())
+    if settings.logs_db_is_named():
+        env["LLM_GATEWAY_LOGS_DB"] = str(settings.logs_db() or "")
+    for name, value in env.items():
+        if re.fullmatch(r"LLM_GATEWAY_\w+_CLI", name) and "/" in value:  # else a command on PATH
+            env[name] = os.path.abspath(os.path.expanduser(value.strip()))
+    return env

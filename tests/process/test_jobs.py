@@ -80,6 +80,21 @@ def test_the_cli_of_a_job_hears_the_signals_that_one_in_the_foreground_hears(
     assert [call.ignored for call in claude.calls] == [[], []]
 
 
+def test_a_worker_finds_what_was_named_from_where_its_asker_is(
+    llm: Llm, claude: FakeCli, recorder: Recorder, tmp_path: Path
+) -> None:
+    """It runs elsewhere, so that nothing in the workspace is taken for a module of Python's."""
+    for name, value in (
+        ("LLM_GATEWAY_HOME", "gateway"),
+        ("LLM_GATEWAY_LOGS_DB", "gateway/logs.db"),
+        ("LLM_GATEWAY_CLAUDE_CLI", "bin/claude"),
+    ):
+        told = asked(llm, {"submit": {"prompt": name}}, env={name: value}, cwd=tmp_path)
+        assert told[0].get("outcome") == "ran", told
+        assert set(settled(recorder)) == {"completed"}, name
+    assert len(claude.calls) == 3
+
+
 SUBMITS = """
 from llm_gateway import gateway
 from llm_gateway.ids import new_id
