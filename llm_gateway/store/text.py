@@ -37,9 +37,15 @@ def dumps(value: Any) -> str:
     return clean(_encode(value))
 
 
+_LATEST = 253_402_300_799.0  # 9999-12-31T23:59:59Z
+
+
 def iso(seconds: float) -> str:
-    """ISO-8601 UTC with milliseconds and Z, so that strings sort as times."""
-    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    """ISO-8601 UTC with milliseconds and Z, so that strings sort as times.
+
+    What is beyond 1970 or 9999 is written as that: a year of three digits would sort as a late one.
+    """
+    whole, milliseconds = divmod(int(min(max(0.0, seconds), _LATEST) * 1000), 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
 
 

@@ -80,6 +80,16 @@ def test_what_was_pruned_is_nowhere_in_the_file(conn: sqlite3.Connection) -> Non
     assert not [path for path in files if b"xylophonist" in path.read_bytes()]
 
 
+@pytest.mark.parametrize("days", ["400000", "1e12", "inf", "nan"])
+def test_more_days_than_there_were_years_keep_everything(
+    conn: sqlite3.Connection, days: str
+) -> None:
+    """A year of three digits would sort after this one."""
+    done = prune("--older-than", days, "--dry-run", "--json")
+    assert done.exit_code == 0, done.exception
+    assert set(json.loads(done.stdout).values()) == {0}
+
+
 def test_jobs_only_leaves_what_was_asked_and_answered(conn: sqlite3.Connection) -> None:
     """Without being asked whether it may."""
     events, bodies = count(conn, "events"), count(conn, "bodies where response <> ''")
