@@ -65,9 +65,10 @@ def find(conn: sqlite3.Connection, word: str) -> str:
         if row is None:
             raise LookupError("There is no job yet.")
         return str(row[0])
-    upper = word[:-1] + chr(ord(word[-1]) + 1) if word else "\uffff"
+    if not word or not word.isascii():  # of the only job, no word would be the beginning
+        raise LookupError(f"There is no job {word!r}; llm gateway jobs lists them.")
     found = conn.execute(
-        "SELECT id FROM job_rows WHERE id >= ? AND id < ? LIMIT 3", (word, upper)
+        "SELECT id FROM job_rows WHERE id >= ? AND id < ? LIMIT 3", (word, f"{word}\uffff")
     ).fetchall()
     if (word,) in found:
         return word

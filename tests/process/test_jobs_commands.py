@@ -81,11 +81,25 @@ def test_an_id_may_be_shortened_while_it_is_unambiguous(ended: list[str]) -> Non
         enough = max(len(shared(job_id, other)) for other in ended if other != job_id) + 1
         assert json.loads(run("job", "show", "--json", job_id[:enough]).stdout)["id"] == job_id
     assert json.loads(run("job", "show", "--json", "@last").stdout)["id"] == ended[-1]
-    for word in (common, "nothing", "", "%"):
+    for word in (common, "nothing", "", "%", "\udcff", "\U0010ffff"):
         ran = run("job", "show", word)
         assert (ran.exit_code, ran.stdout) == (exits.USAGE, ""), word
         assert ran.stderr.startswith("Error: ") and ran.stderr.count("\n") == 1
     assert run("job", "result").exit_code == exits.USAGE
+
+
+def test_no_id_is_not_the_only_job(llm: Llm) -> None:
+    """A script whose variable is empty cancels nobody's job."""
+    llm("-m", "gateway-demo", "hello").ok()
+    for words in (("cancel", ""), ("result", "")):
+        ran = run("job", *words)
+        assert (ran.exit_code, ran.stdout) == (exits.USAGE, ""), words
+
+
+def test_numbers_beyond_reason_are_no_defect(ended: list[str]) -> None:
+    """As many as there are, or a mistake of the command line."""
+    assert len(listed("--since", "600000d")) == len(listed("--since", "99999999999999w")) == 3
+    assert run("jobs", "-n", "9" * 30).exit_code == exits.USAGE
 
 
 def test_the_result_is_the_answer_and_nothing_else(ended: list[str], recorder: Recorder) -> None:
