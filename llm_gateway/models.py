@@ -19,6 +19,7 @@ from .progress import Progress, harmless
 from .providers import provider_named
 from .records import replace
 from .request import Access, Attachment, Request, Turn, system_digest
+from .store.text import clean
 
 if TYPE_CHECKING:
     from .providers.base import Provider
@@ -323,10 +324,10 @@ def _session_metadata(run: Run, reply: Reply) -> dict[str, Any]:
         "shared": True if run.outcome in ("joined", "reused") else None,
         "turn": run.request.turn_id,
         "message": reply.facts.get("message"),
-        "cwd": o.cwd,
+        "cwd": clean(o.cwd or "") or None,
         "model": o.model,
         "access": run.access.value,
-        "add_dirs": list(o.add_dirs) if o.add_dirs else None,
+        "add_dirs": list(map(clean, o.add_dirs)) if o.add_dirs else None,
         "cost_total_usd": reply.usage.cost_total_usd,
         "usage_totals": reply.facts.get("usage_totals"),
         "system": system_digest(run.request.system),

@@ -143,7 +143,18 @@ def _without_access(last: Mapping[str, Any] | None) -> dict[str, Any]:
 def _known(row: SessionRow | None) -> dict[str, Any]:
     if row is None:
         return {}
-    return {k: v for k, v in asdict(row).items() if v is not None and v != {}}
+    return _placed({k: v for k, v in asdict(row).items() if v is not None and v != {}})
+
+
+def _placed(known: dict[str, Any]) -> dict[str, Any]:
+    """Without its places where one has a name that is no text, which nobody could write down.
+
+    Nor with its level, which was for those places.
+    """
+    places = (known.get("cwd") or "", *(known.get("add_dirs") or ()))
+    if not any("\ufffd" in place for place in places):
+        return known
+    return {k: v for k, v in known.items() if k not in ("cwd", "add_dirs", "access")}
 
 
 def _last_answer(history: tuple[Turn, ...]) -> int | None:
@@ -171,7 +182,7 @@ def _continued(request: Request, provider: Provider, at: int, known: Lookup) -> 
     row = known(session_id)
     # The answer's own word wins; the running sums are the session's, failed turns included.
     sums = {k: v for k, v in _known(row).items() if k in ("cost_total_usd", "usage_totals")}
-    last = {**_known(row), **told, **sums}
+    last = {**_known(row), **_placed(dict(told)), **sums}
     if told.get("shared"):
         choice = Choice(_resumed(session_id, (), last), last)
         return left(choice, request, provider, "belongs to whoever asked first")

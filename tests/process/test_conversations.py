@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,22 @@ def test_cwd_model_and_directories_are_the_sessions(llm: Llm, claude: FakeCli) -
     # How a single answer is made is not the session's business.
     assert first.value("--effort") == "high" and "--effort" not in second.argv
     assert is_resumed(third, new_id(first))
+
+
+def test_a_directory_whose_name_is_no_text(llm: Llm, claude: FakeCli) -> None:
+    """llm's log cannot hold it; from there the conversation goes on, at read."""
+    place = Path(os.fsdecode(os.fsencode(llm.work) + b"/caf\xe9"))
+    place.mkdir()
+    llm(*ASK, "one", "-o", "access", "edit", cwd=place).ok()
+    llm("-c", "two", cwd=place).ok()
+    llm("gateway", "submit", "-c", "three", cwd=place).ok()
+    ran = llm("gateway", "job", "wait", "@last", cwd=place)
+    assert (ran.code, ran.err) == (0, "")
+    first, second, third = claude.calls
+    assert is_resumed(second, new_id(first)) and is_resumed(third, new_id(first))
+    assert {call.cwd for call in claude.calls} == {str(place)}
+    assert [call.value("--tools") for call in (second, third)] == ["Read,Grep,Glob"] * 2
+    assert len(logged(llm)) == 3
 
 
 def test_access_is_the_sessions_up_to_edit(llm: Llm, claude: FakeCli) -> None:
