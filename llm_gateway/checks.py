@@ -51,16 +51,21 @@ def _check_prompt(request: Request, provider: Provider) -> None:
     prompt, limit = request.prompt, provider.prompt_limit
     if not prompt.strip() and not request.attachments:
         raise InvalidInput("The prompt is empty.")
-    if "\0" in prompt:
-        raise InvalidInput("The prompt has a NUL character, which no CLI takes.")
-    try:
-        size = len(prompt.encode())
-    except UnicodeEncodeError:
-        raise InvalidInput("The prompt is not valid text: it has half a surrogate pair.") from None
+    size = _size("The prompt", prompt)
+    _size("The system prompt", request.system or "")
     if limit is not None and size > limit:
         raise InvalidInput(
             f"The prompt has {size:,} bytes; {provider.title} takes at most {limit:,}."
         )
+
+
+def _size(what: str, text: str) -> int:
+    if "\0" in text:
+        raise InvalidInput(f"{what} has a NUL character, which no CLI takes.")
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"{what} is not valid text: it has half a surrogate pair.") from None
 
 
 def _check_attachments(request: Request) -> None:

@@ -95,6 +95,8 @@ def failure(error: Exception) -> Failed | None:
         return Failed(str(error), code_of(error.category))
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, defects):
         return Failed(f"The recorder could not be used: {error}.", LATER if _busy(error) else OTHER)
+    if isinstance(error, UnicodeEncodeError):
+        return Failed("A word of the command line is not valid text.", USAGE)
     if isinstance(error, OverflowError):
         return Failed(f"A number is too large: {error}.", USAGE)
     if isinstance(error, OSError) and error.strerror:

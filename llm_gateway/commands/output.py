@@ -31,7 +31,8 @@ _GAP = "  "
 def print_json(data: Any) -> None:
     """Indented JSON; what would steer a terminal is escaped."""
     text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
-    click.echo(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode())
+    told = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    click.echo(told.encode("utf-8", "replace"))
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -86,6 +86,8 @@ def test_an_id_may_be_shortened_while_it_is_unambiguous(ended: list[str]) -> Non
         assert (ran.exit_code, ran.stdout) == (exits.USAGE, ""), word
         assert ran.stderr.startswith("Error: ") and ran.stderr.count("\n") == 1
     assert run("job", "result").exit_code == exits.USAGE
+    for args in (("jobs", "--provider"), ("session", "show"), ("approval", "show")):
+        assert run(*args, "\udcff" * 8).exit_code == exits.USAGE, args
 
 
 def test_no_id_is_not_the_only_job(llm: Llm) -> None:

@@ -114,6 +114,9 @@ def test_bytes_that_are_no_text_are_refused_too(
     ran = llm.run(*llm.program("-m", "gateway-claude"), b"caf\xe9")
     assert ran.error == "The prompt is not valid text: it has half a surrogate pair."
     assert claude.calls == [] and recorder.request["status"] == "failed"
+    ran = llm.run(*llm.program("-m", "gateway-claude", "x", "-s"), b"caf\xe9")
+    assert ran.error == "The system prompt is not valid text: it has half a surrogate pair."
+    assert claude.calls == []
 
 
 @pytest.mark.parametrize("stream", [True, False])
