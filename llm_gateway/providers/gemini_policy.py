@@ -18,7 +18,9 @@ from ..request import Access
 from .base import Level, tool_base
 
 __all__ = [
+    "ESCAPED",
     "LEVELS",
+    "PROTECTED",
     "SHELL",
     "TOOL_NAMES",
     "own_folders",
@@ -65,6 +67,10 @@ PROTECTED = (
     r'\x00"file_path":(?:"|"[^\x00]*[/\\])\.'
     r'(?:[gG][iI][tT]|[gG][eE][mM][iI][nN][iI])(?:[/\\]|"\x00)'
 )
+# gemini decodes a path before it writes there, and lists a folder before it decodes its path, so
+# that with an escape neither what is above nor its own look at links is about the same file.
+ESCAPED = r'\x00"(?:file|dir)_path":"[^\x00]*%[0-9a-fA-F]{2}'
+LISTING_TOOLS = ("list_directory",)
 # What a workspace's .env may not set even at full: it steers gemini itself, or any program.
 STEERING = (
     *("GEMINI_*", "GOOGLE_*", "CODE_ASSIST_*", "CLOUD_SHELL*", "LLM_GATEWAY_*", "NODE_*"),
@@ -79,8 +85,9 @@ def policy(
     """Return the policy file of a run; None where nothing is to be held."""
     offered = allowed if allowed is not None else level.tools or None
     rules = [_rule(tool, "deny", 999) for tool in disallowed or ()]
-    pattern = f"argsPattern = '{PROTECTED}'"
-    rules += [_rule(tool, "deny", 998, pattern) for tool in WRITE_TOOLS if tool in level.tools]
+    for pattern, tools in ((PROTECTED, WRITE_TOOLS), (ESCAPED, (*WRITE_TOOLS, *LISTING_TOOLS))):
+        told = f"argsPattern = '{pattern}'"
+        rules += [_rule(tool, "deny", 998, told) for tool in tools if tool in level.tools]
     if offered is not None:
         rules += [_rule(tool, "allow", 997) for tool in offered]
         rules += [_rule("*", "deny", 996)]

@@ -222,6 +222,24 @@ def test_edit_leaves_git_and_gemini_alone(ask: Ask, repo: Path) -> None:
     assert not any((repo / path).exists() for path in paths)
 
 
+def test_edit_goes_through_no_link_and_no_escape(ask: Ask, repo: Path, tmp_path: Path) -> None:
+    """Into .git gemini itself follows none; what it decodes may be another file than is judged."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    links = {"a": ".git", "b": ".git/hooks", "c": ".git/hooks/new", "d": "b", "e": str(outside)}
+    for name, target in {**links, "%66": str(outside), "docs/g": "../.git"}.items():
+        (repo / name).symlink_to(target)
+    paths = ("a/x", "b/x", "c", "d/x", "e/x", "docs/g/x", "%2egemini/x", ".gemin%69/y", ".gi%74/x")
+    listed = ("list_directory", {"dir_path": "%66"})
+    before = {*(repo / ".git").rglob("*"), *outside.rglob("*")}
+    done = ask(tool_lines([*map(write, paths), listed]), "-o", "access", "edit")
+    assert "Tools run: 10; errors: 10" in done.stdout
+    assert {*(repo / ".git").rglob("*"), *outside.rglob("*")} == before
+    assert not (repo / ".gemini").exists()
+    ask(tool_lines(map(write, ("100%", "5% off/x"))), "-o", "access", "edit")
+    assert (repo / "100%").exists() and (repo / "5% off" / "x").exists()
+
+
 def test_tool_lists(ask: Ask, mock: MockHandle) -> None:
     ask("hi", "-o", "allowed_tools", "read_file,grep_search")
     assert offered(mock) == {"read_file", "grep_search"}
