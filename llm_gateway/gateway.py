@@ -185,6 +185,10 @@ class _Asking:
     def submitted(self) -> Claim:
         """The claim of a request that a worker is to answer."""
         if self.recorder.connection is None:
+            if settings.logs_db() is not None:
+                raise CliError(
+                    "A job needs the recorder, which cannot be used; llm gateway doctor says why."
+                )
             raise InvalidInput(
                 "A job needs the recorder, which is off; LLM_GATEWAY_LOGS_DB names its file."
             )

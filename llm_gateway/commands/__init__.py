@@ -14,6 +14,7 @@ loaded when the command is named. To add one:
      goes to stdout. ``say`` is for people: one line on stderr.
    - ``opening.recorder()``: a context manager that gives the recorder's connection, or None where
      nothing was recorded yet (print ``[]`` or an empty table then; never make the file to look).
+     Where the file cannot be used it ends the command.
    - ``exits``: any ``GatewayError`` that a command raises ends it with its sentence and the exit
      code of its category; ``exits.Failed("One sentence.", exits.USAGE)`` says the rest.
 4. Run ``make docs``: docs/commands.md has every command's help.

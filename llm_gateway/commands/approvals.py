@@ -52,7 +52,7 @@ def approvals(
     from llm_gateway.store import approvals as store
 
     name = provider.removeprefix("gateway-") if provider else None
-    with recorder() as conn:
+    with recorder(spare=True) as conn:
         if conn is None:
             rows = store.in_log(
                 settings.home(), limit=limit, provider=name, decision=decision, since=since
@@ -101,7 +101,7 @@ def _find(word: str) -> dict[str, Any]:
     from llm_gateway import settings
     from llm_gateway.store import approvals as store
 
-    with recorder() as conn:
+    with recorder(spare=True) as conn:
         found = store.by_id(conn, word) if conn is not None and word else []
     if not found and word:
         log = store.from_log(settings.home())

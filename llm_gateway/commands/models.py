@@ -43,7 +43,7 @@ def models(provider: str | None, refresh: bool, as_json: bool) -> None:
     """
     wanted = chosen(provider)
     listings = _asked(wanted) if refresh else {p.name: _remembered(p) for p in wanted}
-    with opening.recorder() as conn:
+    with opening.recorder(spare=True) as conn:
         found = [_known(p, listings[p.name], conn) for p in wanted]
     if refresh:
         _remember(found, listings)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from . import exits
 from .output import say
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ __all__ = ["recorder"]
 
 
 @contextmanager
-def recorder(*, make: bool = False) -> Iterator[sqlite3.Connection | None]:
-    """The recorder's connection; None where it is off, unusable or nothing was recorded yet.
+def recorder(*, make: bool = False, spare: bool = False) -> Iterator[sqlite3.Connection | None]:
+    """The recorder's connection; None where it is off or nothing was recorded yet.
+
+    One that is there and cannot be used ends the command: that there is nothing would be a lie.
 
     :param make: make the file where there is none: for what is to be kept.
+    :param spare: the command has something to say without it; then None, and a line on stderr.
     """
     from llm_gateway.run_files import remove_left
 
@@ -37,11 +41,22 @@ def recorder(*, make: bool = False) -> Iterator[sqlite3.Connection | None]:
         return
     from llm_gateway.store.recorder import open_recorder
 
-    opened = open_recorder(say)
+    said: list[str] = []
+    opened = open_recorder(said.append)
     try:
+        if opened.connection is None and said and not spare:
+            raise _unusable(said[-1])
+        for line in said:
+            say(line)
         yield opened.connection
     finally:
         opened.close()
+
+
+def _unusable(told: str) -> exits.Failed:
+    """Of what a prompt would be told, what concerns a command, which has nothing to spill."""
+    why = (told.partition("recorder is off")[2].partition(": ")[2] or told).partition("; this run")
+    return exits.Failed(f"The recorder cannot be used: {why[0]}; see: llm gateway doctor")
 
 
 def _file() -> Path | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -14,6 +16,8 @@ from click.testing import CliRunner
 
 from llm_gateway import errors
 from llm_gateway.commands import COMMANDS, exits, group
+from llm_gateway.store.migrations import VERSION
+from llm_gateway.store.recorder import open_recorder
 from tests.harness import Llm
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -91,6 +95,28 @@ def test_a_list_works_before_anything_was_recorded(
     assert isinstance(json.loads(ran.stdout), (list, dict))
     assert CliRunner().invoke(group, [name], catch_exceptions=False).exit_code == 0
     assert not (tmp_path / "gateway" / "logs.db").exists()
+
+
+@pytest.mark.parametrize("state", ["garbage", "newer"])
+def test_a_recorder_that_cannot_be_used_is_not_an_empty_one(
+    state: str, tmp_path: Path, bin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script that polls must not take it for one without jobs."""
+    path = tmp_path / "a.db"
+    monkeypatch.setenv("LLM_GATEWAY_LOGS_DB", str(path))
+    if state == "newer":
+        open_recorder(print).close()
+        with closing(sqlite3.connect(path)) as conn:
+            conn.execute(f"pragma user_version={VERSION + 1}")
+    else:
+        path.write_bytes(b"x" * 5000)
+    for args in (["jobs", "--json"], ["job", "result", "@last"], ["status"], ["sessions"]):
+        ran = CliRunner().invoke(group, args, catch_exceptions=False)
+        assert (ran.exit_code, ran.stdout) == (exits.OTHER, ""), args
+        assert str(path) in ran.stderr and ran.stderr.count("\n") == 1, args
+    for name in ("models", "approvals", "settings", "doctor"):
+        ran = CliRunner().invoke(group, [name, "--json"], catch_exceptions=False)
+        assert isinstance(json.loads(ran.stdout), (list, dict)), name
 
 
 def test_every_error_category_has_its_exit_code() -> None:

@@ -123,6 +123,9 @@ def test_a_missing_cli_and_a_recorder_that_is_off_have_codes_of_their_own(
     monkeypatch.setenv("LLM_GATEWAY_LOGS_DB", "none")
     ran = typed("gateway", "submit", *DEMO, "x")
     assert ran.exit_code == exits.BAD_DATA and "LLM_GATEWAY_LOGS_DB" in ran.stderr
+    monkeypatch.setenv("LLM_GATEWAY_LOGS_DB", __file__)
+    ran = typed("gateway", "submit", *DEMO, "x")
+    assert ran.exit_code == exits.OTHER and "llm gateway doctor" in ran.stderr
 
 
 def test_a_job_gets_what_a_prompt_in_the_foreground_gets(claude: FakeCli, tmp_path: Path) -> None:
