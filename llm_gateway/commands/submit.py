@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,6 +75,8 @@ def _request(said: dict[str, Any]) -> Request:
 
     from llm_gateway.foreground import Taken, requests_are_taken
 
+    if sys.stdin is None:  # it was closed, which llm does not expect
+        sys.stdin = open(os.devnull)  # noqa: SIM115
     try:
         said["model_id"] = _model_id(**said)
         requests_are_taken()
