@@ -90,15 +90,19 @@ def wait(jobs: tuple[str, ...], timeout: float | None) -> None:
     with recorder() as conn:
         waiting = list(dict.fromkeys(find_job(conn, word) for word in jobs))
         assert conn is not None
-        worst = exits.OK
-        for job_id in waiting:
-            row = _ended(conn, job_id, until)
-            if row is None:
-                raise exits.Failed(f"Job {job_id} still runs after {timeout:g} s.", exits.TIMED_OUT)
-            worst = max(worst, exits.code_of_job(row["status"], row["error_category"]))
-            if row["status"] != "completed":
-                say(_sentence(row))
-        _log(conn, *waiting)
+        worst, ended = exits.OK, list[str]()
+        try:
+            for job_id in waiting:
+                row = _ended(conn, job_id, until)
+                if row is None:
+                    said = f"Job {job_id} has not ended after {timeout:g} s."
+                    raise exits.Failed(said, exits.TIMED_OUT)
+                ended.append(job_id)
+                worst = max(worst, exits.code_of_job(row["status"], row["error_category"]))
+                if row["status"] != "completed":
+                    say(_sentence(row) if len(waiting) == 1 else f"{job_id}: {_sentence(row)}")
+        finally:
+            _log(conn, *ended)
     raise click.exceptions.Exit(worst)
 
 

@@ -138,7 +138,8 @@ def test_waiting_ends_with_the_highest_code(ended: list[str]) -> None:
     assert run("job", "wait", ended[0], ended[2]).exit_code == 0
     ran = run("job", "wait", *ended)
     assert (ran.exit_code, ran.stdout) == (exits.LATER, "")
-    assert "told to fail" in ran.stderr
+    assert ran.stderr.startswith(f"{ended[1]}: ") and "told to fail" in ran.stderr
+    assert run("job", "wait", ended[1]).stderr == ran.stderr.removeprefix(f"{ended[1]}: ")
 
 
 def test_ids_are_completed_by_the_shell(ended: list[str], llm: Llm, tmp_path: Path) -> None:

@@ -89,6 +89,21 @@ def test_submit_returns_while_the_job_goes_on() -> None:
     assert said("logs", "--json") == []
 
 
+def test_what_ended_is_logged_though_the_others_did_not_end_in_time(llm: Llm) -> None:
+    """The next command finds the answer in llm's logs."""
+    quick, slow = submit(*DEMO, "quick"), submit(*DEMO, "demo: hang")
+    ran = typed("gateway", "job", "wait", quick, slow, "--timeout", "5")
+    assert ran.exit_code == exits.TIMED_OUT and slow in ran.stderr
+    assert [row["prompt"] for row in said("logs", "--json")] == ["quick"]
+    assert typed("gateway", "job", "cancel", slow).exit_code == 0
+
+
+def test_a_stdin_that_was_closed_says_nothing(llm: Llm) -> None:
+    """As for a daemon, whose descriptors are all closed."""
+    ran = llm.run("/bin/sh", "-c", f"exec {PROGRAM} submit -m gateway-demo x <&-")
+    assert llm.run(PROGRAM, "job", "wait", ran.answer.strip()).ok()
+
+
 WRONG = [
     (("-m", "no-such-model", "x"), exits.USAGE, "Unknown model"),
     (("-m", "gpt-4o-mini", "x"), exits.USAGE, "not a model of the gateway"),
