@@ -19,6 +19,7 @@ from sqlite_utils import Database
 
 from . import settings
 from .follow import followed
+from .llm_lock import patient
 from .models import GatewayModel, _Translator
 from .progress import Progress
 from .records import replace
@@ -75,7 +76,7 @@ def _log(store: LogStore, conn: sqlite3.Connection, job_id: str, request: Reques
     began, ended = seconds_of(job["started"]), seconds_of(job["finished"])
     response._start_utcnow = datetime.fromtimestamp(began, timezone.utc)
     response._start, response._end = began, ended
-    store.log(response)
+    patient(store.log)(response)
 
 
 class _Playback(GatewayModel):

@@ -15,6 +15,7 @@ from . import foreground, request
 from .errors import Canceled, GatewayError
 from .events import Done, Event, Notice, Reasoning, Reply, Text, ToolCall, ToolResult, Usage
 from .ids import new_id
+from .llm_lock import logs_patiently
 from .progress import Progress, harmless
 from .providers import provider_named
 from .records import replace
@@ -84,6 +85,7 @@ class _Shared:
 
         request = self._request(prompt, response, conversation)
         foreground.hand_over(request)
+        logs_patiently(response)
         whole = not stream or prompt.schema is not None
         gone = foreground.stdout_gone if foreground.is_llm_command() else None
         try:

@@ -103,6 +103,26 @@ def test_two_llm_commands_share_one_spawn(llm: Llm, claude: FakeCli) -> None:
     assert joiner["output_tokens"] is None and owner["output_tokens"]
 
 
+def test_commands_that_end_at_the_same_moment_are_all_logged(llm: Llm, claude: FakeCli) -> None:
+    """llm reads before it writes, which SQLite refuses at once where another has just written."""
+    gate = llm.work.parent / "joined"
+    claude.does([init(), {"wait_for": str(gate)}, message("same"), ended("same")])
+    llm("fragments").ok()  # llm's own database is there
+    asked = [llm.start("-m", "gateway-claude", "same")]
+    claude.wait_for_call()
+    others = (*[()] * 5, *[("--async",)] * 2)
+    asked += [llm.start("-m", "gateway-claude", *other, "same") for other in others]
+    for joined in asked[1:]:
+        assert joined.stderr is not None
+        assert b"joined job" in joined.stderr.readline()
+    gate.touch()
+    for one in asked:
+        out, err = one.communicate(timeout=90)
+        assert (one.returncode, out.decode(), err.decode()) == (0, "same\n", "")
+    assert len(claude.calls) == 1
+    assert len(logged(llm, "-n", "0")) == len(asked)
+
+
 def test_the_first_continuation_of_a_joined_answer_has_a_session_of_its_own(
     llm: Llm, claude: FakeCli
 ) -> None:
