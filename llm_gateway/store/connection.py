@@ -59,6 +59,7 @@ class Connection(sqlite3.Connection):
     """Knows which file it is to, whatever lies at that path later; None where that is not sure."""
 
     file: tuple[int, int] | None = None
+    path: Path | None = None
     of: tuple[int, tuple[int, int]] | None = None  # the process and the file that it was taken for
 
 

@@ -1,8 +1,9 @@
-"""Connections that a run has done with, for the next run of the process.
+"""Connections that no run needs at the moment, for the other runs of the process.
 
-Opening one costs more than all that a prompt does with it, because SQLite compiles the schema.
-While a connection to a file is open, SQLite keeps the descriptors of those that were closed. So
-where a crowd was open at once, all go when none is in use, and no descriptor is left.
+Opening one costs more than all that a prompt does with it, because SQLite compiles the schema. So
+a run that waits for its CLI lends its own, and a hundred runs share a few. While a connection to a
+file is open, SQLite keeps the descriptors of those that were closed. So where a crowd was open at
+once, all go when none is in use, and no descriptor is left.
 """
 
 from __future__ import annotations
@@ -13,40 +14,70 @@ import sqlite3
 from collections import Counter
 from pathlib import Path
 from threading import Lock
+from typing import NamedTuple
 
 from llm_gateway.store.connection import Connection, connect, identity
 
-__all__ = ["close_all", "give_back", "give_up", "take"]
+__all__ = ["Lent", "close_all", "give_back", "give_up", "leave", "lend", "take", "take_again"]
 
 _MOST = 4
 _IN_TURN = 2  # a run that is tidying up, and the next one, which has begun
 _kept: list[Connection] = []
-_used: Counter[object] = Counter()  # connections in use, by process and file
+_used: Counter[object] = Counter()  # runs that have or lent one, by process and file
 _crowded: set[object] = set()  # where one was closed while others were open
 _lock = Lock()
 
 
+class Lent(NamedTuple):
+    """What a run that lent its connection has a right to: any one to that file."""
+
+    path: Path
+    of: tuple[int, tuple[int, int]]
+
+
 def take(path: Path) -> Connection:
     """A connection to the file that lies there now, which nobody else uses."""
-    of = os.getpid(), identity(path)  # a fork has none of its parent's
+    lent = Lent(path, (os.getpid(), identity(path)))  # a fork has none of its parent's
     with _lock:
-        _used[of] += 1
-        for at, conn in enumerate(_kept):
-            if conn.of == of:
-                return _kept.pop(at)
+        _used[lent.of] += 1
     try:
-        conn = connect(path)
+        return _kept_for(lent) or _new(lent)
     except BaseException:
-        _done(of)
+        leave(lent)
         raise
-    conn.of = of
+
+
+def lend(conn: Connection) -> Lent | None:
+    """Let others have a connection meanwhile; None where it is not in order."""
+    if conn.path is None or conn.of is None or not _is_whole(conn):
+        return None
+    with _lock:
+        _kept.append(conn)
+    return Lent(conn.path, conn.of)
+
+
+def take_again(lent: Lent) -> Connection:
+    """A connection in the place of the one that was lent.
+
+    :raises OSError: another file lies there now.
+    """
+    if (conn := _kept_for(lent)) is not None:
+        return conn
+    conn = _new(lent)
+    if conn.file != lent.of[1]:
+        conn.close()
+        raise OSError(f"another file lies at {lent.path} now")
     return conn
+
+
+def leave(lent: Lent) -> None:
+    """Do without the connection that was lent."""
+    _done(lent.of)
 
 
 def give_back(conn: sqlite3.Connection) -> None:
     """Keep a connection that is in order."""
-    file = conn.file if isinstance(conn, Connection) else None
-    if not isinstance(conn, Connection) or conn.in_transaction or (os.getpid(), file) != conn.of:
+    if not isinstance(conn, Connection) or not _is_whole(conn):
         give_up(conn)
         return
     with _lock:
@@ -67,6 +98,24 @@ def close_all() -> None:
     """The last connection to a file that closes takes the write-ahead log into it."""
     with _lock:
         _close(list(_kept))
+
+
+def _kept_for(lent: Lent) -> Connection | None:
+    with _lock:
+        for at, conn in enumerate(_kept):
+            if conn.of == lent.of:
+                return _kept.pop(at)
+    return None
+
+
+def _new(lent: Lent) -> Connection:
+    conn = connect(lent.path)
+    conn.path, conn.of = lent
+    return conn
+
+
+def _is_whole(conn: Connection) -> bool:
+    return not conn.in_transaction and (os.getpid(), conn.file) == conn.of
 
 
 def _done(of: object) -> None:

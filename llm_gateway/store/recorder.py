@@ -41,7 +41,7 @@ def open_recorder(warn: Warn) -> Recorder:
         return _without_file(warn, True)
 
 
-def open_file(path: Path, warn: Warn) -> sqlite3.Connection:
+def open_file(path: Path, warn: Warn) -> connection.Connection:
     """A connection to a file of ours, migrated; a corrupt one in our own directory is set aside."""
     for last in (False, True):
         seen = connection.identity(path)
@@ -55,7 +55,7 @@ def open_file(path: Path, warn: Warn) -> sqlite3.Connection:
     raise AssertionError
 
 
-def _looked_at(path: Path) -> sqlite3.Connection:
+def _looked_at(path: Path) -> connection.Connection:
     conn = idle.take(path)
     try:
         migrate(conn)
@@ -79,7 +79,7 @@ def _opened(path: Path, warn: Warn) -> Recorder:
             spilled,
             warn,
             set_aside=_setting_aside(path, warn),
-            at_first=partial(connection.begin_log, conn, path),
+            at_first=lambda conn: connection.begin_log(conn, path),
         ),
         at_close=_tidying(prune.last(conn)),
         retention_days=settings.job_retention_days(),

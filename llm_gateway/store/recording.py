@@ -100,6 +100,11 @@ class Recorder:
         return not self._writer.broken
 
     @property
+    def pending(self) -> bool:
+        """Whether there is something to be written soon."""
+        return any(live.since is not None for live in self._live.values())
+
+    @property
     def connection(self) -> sqlite3.Connection | None:
         """For other modules of the store; None where recording is off or broken."""
         return None if self._writer.broken else self._writer.conn
@@ -241,13 +246,17 @@ class Recorder:
             self._writer.failed(error)
 
     def tick(self) -> None:
-        """Write what has waited long enough and say that the owner lives; some times a second."""
+        """Write what has waited long enough and say that the owner lives; some times a second.
+
+        Others may have the connection afterwards: what ``connection`` gave is good no longer.
+        """
         try:
             for job_id, live in self._live.items():
                 if live.due():
                     self._flush(job_id, live)
                 if time.monotonic() - live.beat >= HEARTBEAT_SECONDS:
                     self._beat(job_id, live)
+            self._writer.rest()
         except Exception as error:
             self._writer.failed(error)
 

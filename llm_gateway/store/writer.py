@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llm_gateway.store import idle
-from llm_gateway.store.connection import BUSY_SECONDS, is_corrupt, write
+from llm_gateway.store.connection import BUSY_SECONDS, Connection, is_corrupt, write
 from llm_gateway.store.operations import OPERATIONS
 from llm_gateway.store.spill import Spill
 
@@ -34,19 +34,42 @@ class Writer:
 
     def __init__(
         self,
-        conn: sqlite3.Connection | None,
+        conn: Connection | None,
         spill: Spill | None,
         warn: Callable[[str], None],
         broken: bool = False,
         set_aside: Callable[[], bool] | None = None,
-        at_first: Callable[[], None] | None = None,
+        at_first: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
-        self.conn = conn
+        self._conn = conn
+        self._lent: idle.Lent | None = None
         self.broken = broken or conn is None
         self._spill = spill
         self._warn = warn
         self._set_aside = set_aside
         self._at_first = at_first
+
+    @property
+    def conn(self) -> Connection | None:
+        """The connection, or another one to the same file where it was lent meanwhile.
+
+        Good until ``rest`` is called.
+        """
+        if self._lent is not None:
+            lent, self._lent = self._lent, None
+            try:
+                self._conn = idle.take_again(lent)
+            except (sqlite3.Error, OSError) as error:
+                idle.leave(lent)
+                self._fall_back(error)
+        return self._conn
+
+    def rest(self) -> None:
+        """Let other runs of the process have the connection until the next operation."""
+        if self._conn is not None and not self.broken:
+            self._lent = idle.lend(self._conn)
+            if self._lent is not None:
+                self._conn = None
 
     @property
     def wanted(self) -> bool:
@@ -59,12 +82,13 @@ class Writer:
 
     def do_all(self, operations: Sequence[Operation]) -> bool:
         """Like ``do``, in one transaction."""
-        if not self.broken and self.conn is not None:
+        conn = self.conn
+        if not self.broken and conn is not None:
             try:
-                self._begin()
-                with write(self.conn, PATIENCE, BUSY_SECONDS):
+                self._begin(conn)
+                with write(conn, PATIENCE, BUSY_SECONDS):
                     for name, arguments in operations:
-                        OPERATIONS[name](self.conn, **arguments)
+                        OPERATIONS[name](conn, **arguments)
                 return True
             except (sqlite3.Error, ArithmeticError) as error:
                 self._fall_back(error)
@@ -75,13 +99,14 @@ class Writer:
 
     def offer(self, operation: str, /, **arguments: Any) -> bool:
         """Like ``do`` but hardly waits: False only where the lock is taken, so that it may wait."""
-        if self.broken or self.conn is None:
+        conn = self.conn
+        if self.broken or conn is None:
             self.do(operation, **arguments)
             return True
         try:
-            self._begin()
-            with write(self.conn, _OFFER_SECONDS):
-                OPERATIONS[operation](self.conn, **arguments)
+            self._begin(conn)
+            with write(conn, _OFFER_SECONDS):
+                OPERATIONS[operation](conn, **arguments)
         except sqlite3.Error as error:
             if _is_busy(error):
                 return False
@@ -91,22 +116,24 @@ class Writer:
 
     def within(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         """What the work returns, done in one transaction; None where the database would not."""
-        if self.broken or self.conn is None:
+        conn = self.conn
+        if self.broken or conn is None:
             return None
         try:
-            self._begin()
-            with write(self.conn, PATIENCE, BUSY_SECONDS):
-                return work(self.conn)
+            self._begin(conn)
+            with write(conn, PATIENCE, BUSY_SECONDS):
+                return work(conn)
         except (sqlite3.Error, ArithmeticError) as error:
             self._fall_back(error)
             return None
 
     def read(self, query: Callable[..., Any], *arguments: Any) -> Any:
         """What the query finds; None also where nothing can be read."""
-        if self.conn is None:
+        conn = self.conn
+        if conn is None:
             return None
         try:
-            return query(self.conn, *arguments)
+            return query(conn, *arguments)
         except (sqlite3.Error, ValueError, TypeError):
             return None
 
@@ -125,16 +152,18 @@ class Writer:
     def close(self) -> None:
         """Let go of the files."""
         self.end_run()
-        if self.conn is not None and self.broken:
-            idle.give_up(self.conn)
-        elif self.conn is not None:
-            idle.give_back(self.conn)
-        self.conn, self.broken = None, True
+        if self._lent is not None:
+            idle.leave(self._lent)
+        elif self._conn is not None and self.broken:
+            idle.give_up(self._conn)
+        elif self._conn is not None:
+            idle.give_back(self._conn)
+        self._conn, self._lent, self.broken = None, None, True
 
-    def _begin(self) -> None:
+    def _begin(self, conn: sqlite3.Connection) -> None:
         if self._at_first is not None:
             first, self._at_first = self._at_first, None
-            first()
+            first(conn)
 
     def _fall_back(self, error: Exception) -> None:
         self.broken = True
@@ -147,10 +176,10 @@ class Writer:
 
     def _gone(self) -> bool:
         """Whether the corrupt file is out of the way, so that the next process begins a new one."""
-        if self._set_aside is None or self.conn is None:
+        if self._set_aside is None or self._conn is None:
             return False
-        idle.give_up(self.conn)
-        self.conn = None
+        idle.give_up(self._conn)
+        self._conn = None
         try:
             return self._set_aside()
         except OSError:

@@ -7,6 +7,8 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from llm_gateway.events import Reply, ToolResult
 from llm_gateway.request import Request
 from llm_gateway.store import connection, idle, location, migrations
-from llm_gateway.store.recorder import open_recorder
+from llm_gateway.store.recorder import Recorder, open_recorder
 from tests.fakes.original import make_original
 
 
@@ -42,6 +44,14 @@ def run(name: str) -> list[str]:
     recorder.finish(f"R{name}", f"J{name}", "completed", partial_text="because")
     recorder.close()
     return warnings
+
+
+def begun(name: str, warn: Callable[[str], None] = print) -> Recorder:
+    """The recorder of a run that waits for its CLI."""
+    recorder = open_recorder(warn)
+    request = Request(id=f"R{name}", provider="claude", prompt="why?")
+    recorder.begin(request, f"J{name}", model=None, access="read", cwd="/w")
+    return recorder
 
 
 def answers(path: Path) -> list[str]:
@@ -368,6 +378,70 @@ def test_runs_that_follow_one_another_closely_share_two(home: Path) -> None:
     second.close()
     assert id(open_recorder(print).connection) in connections
     idle.close_all()
+
+
+def test_a_run_that_waits_lends_its_connection(home: Path) -> None:
+    """A hundred runs that wait for their CLIs need a few; each has one again when it writes."""
+    first = begun("1")
+    conn = first.connection
+    first.tick()
+    second = begun("2")
+    assert second.connection is conn and first.connection not in (conn, None)
+    for recorder, name in ((first, "1"), (second, "2")):
+        recorder.tick()
+        recorder.finish(f"R{name}", f"J{name}", "completed", partial_text="because")
+        recorder.close()
+    idle.close_all()
+    assert answers(home / "logs.db") == ["R1", "R2"]
+
+
+def test_nobody_is_lent_a_connection_amid_a_transaction(home: Path) -> None:
+    """The next run would write into it."""
+    recorder = begun("1")
+    conn = recorder.connection
+    assert conn is not None
+    conn.execute("BEGIN")
+    recorder.tick()
+    with closing(open_recorder(print)) as other:
+        assert other.connection is not conn
+    conn.execute("ROLLBACK")
+    assert recorder.connection is conn
+    recorder.close()
+
+
+def test_a_run_whose_file_was_replaced_meanwhile_writes_into_no_other(home: Path) -> None:
+    """It says so; its connection is another run's by then, and its rows are in the old file."""
+    warnings: list[str] = []
+    used = idle._used.total()
+    first = begun("1", warnings.append)
+    first.tick()
+    second = begun("2")
+    for name in ("logs.db", "logs.db-wal", "logs.db-shm"):
+        (home / name).unlink()
+    third = begun("3")
+    assert not first.finish("R1", "J1", "completed", partial_text="because")
+    assert third.finish("R3", "J3", "completed", partial_text="because")
+    for recorder in (first, second, third):
+        recorder.close()
+    assert len(warnings) == 1 and "another file" in warnings[0]
+    assert idle._used.total() == used
+    assert run("4") == []
+    idle.close_all()
+    assert answers(home / "logs.db") == ["R3", "R4"]
+
+
+def test_a_crowd_that_lends_leaves_no_descriptor_behind(home: Path) -> None:
+    """More at once than are kept, then none."""
+    assert run("1") == []
+    before = len(os.listdir("/proc/self/fd"))
+    recorders = [open_recorder(print) for _ in range(12)]
+    for recorder in recorders:
+        recorder.tick()
+    assert len({id(recorder.connection) for recorder in recorders}) == 12
+    for recorder in recorders:
+        recorder.tick()
+        recorder.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_crowd_leaves_no_descriptor_behind(home: Path) -> None:
