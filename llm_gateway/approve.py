@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import settings
 from .errors import PermissionDenied
 from .ids import new_id
+from .pacing import end_turn
 from .policy import approval
 from .policy.child_env import ACCESS_CAP, APPROVAL_POLICY
 from .policy.redact import redact
@@ -157,6 +158,7 @@ def _answered(terminal: int, question: str, canceled: Callable[[], bool]) -> boo
     termios.tcflush(terminal, termios.TCIFLUSH)  # what was typed before is no answer
     sys.stderr.write(harmless(f"{question}\nApprove? [y/N] "))
     sys.stderr.flush()
+    end_turn()
     while not canceled():
         if select.select([terminal], [], [], 0.1)[0]:
             return os.read(terminal, 1024).decode("utf-8", "replace").strip().lower() in (

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import nesting, sessions, settings
 from .errors import Saturated
+from .pacing import end_turn
 from .providers.base import Provider
 from .records import record
 from .request import Access, SessionPlan
@@ -128,6 +129,7 @@ class Claiming:
             return None
         from .dedup.fingerprint import fingerprint
 
+        end_turn()  # it mostly waits for Git
         return fingerprint(self.request.options.cwd or "")
 
 

@@ -48,6 +48,7 @@ class _Collected:
 
     data: bytearray = field(default_factory=bytearray)
     ended: bool = False
+    busy: bool = False
     idle_limit: float | None = None
 
     def started(self, pid: int, start_time: int | None) -> None: ...

@@ -9,6 +9,7 @@ import time
 from . import errors
 from .errors import Canceled, GatewayError, IdleTimedOut, Orphaned, TimedOut
 from .events import Done, Event, Reply, ToolCall, ToolResult
+from .pacing import end_turn
 from .proctree import is_stopped
 from .run import Run
 from .store import jobs
@@ -34,6 +35,7 @@ def followed(run: Run, conn: sqlite3.Connection, job_id: str, *, timed: bool = T
 
     :raises Withdrawn: where it was canceled and this asker may run it itself.
     """
+    end_turn()
     return _Following(run, conn, job_id, timed).reply()
 
 

@@ -1,33 +1,45 @@
-"""Ends a child when its owner is killed without a word, which no code of the owner's can do.
+"""Ends the children of this process when it is killed without a word, which no code of its own can.
 
-A shell waits for the end of a pipe that the owner alone holds open. The kernel closes it however
-the owner dies; then the shell ends the child's process group, politely first.
+A shell waits for the end of a pipe that this process alone holds open. The kernel closes it however
+the process dies; then the shell ends the children's process groups, politely first. All children
+of a process have one shell, which goes with the last of them.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
 
-__all__ = ["Leash"]
+__all__ = ["hold", "let_go", "shell"]
 
-_WAIT = (
-    'read -r word; [ "$word" = done ] && exit 0; '
-    'kill -s TERM -- "-$1"; sleep 2; kill -s KILL -- "-$1"; exit 0'
-)
+_WAIT = """
+held=
+while read -r word group; do
+  case $word in
+    hold) held="$held $group" ;;
+    free) left=
+      for one in $held; do [ "$one" = "$group" ] || left="$left $one"; done
+      held=$left ;;
+  esac
+done
+[ -n "$held" ] || exit 0
+for one in $held; do kill -s TERM -- "-$one"; done
+sleep 2
+for one in $held; do kill -s KILL -- "-$one"; done
+"""
 
 
-class Leash:
-    """Holds the process group of a child that has not been reaped yet; ``pid`` is the shell's."""
+class _Shell:
+    """The shell, and the end of its pipe that keeps it waiting."""
 
-    def __init__(self, group: int) -> None:
-        self.pid: int | None = None
-        self._shell: subprocess.Popen[bytes] | None = None
+    def __init__(self) -> None:
         read, self._write = os.pipe()
         try:
-            self._shell = subprocess.Popen(
-                ["/bin/sh", "-c", _WAIT, "sh", str(group)],
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _WAIT],
                 stdin=read,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -35,20 +47,78 @@ class Leash:
                 env={},
                 start_new_session=True,
             )
-            self.pid = self._shell.pid
-        except OSError:  # no room for one more process: the next command ends what is left
+        except BaseException:
             os.close(self._write)
-            self._write = -1
+            raise
         finally:
             os.close(read)
+        self.pid = self._process.pid
 
-    def release(self) -> None:
-        """Let go: to be called before the child is reaped, while its number is still its own."""
-        if self._shell is None or self._write < 0:
-            return
-        with suppress(OSError):
-            os.write(self._write, b"done\n")
+    def say(self, word: str, groups: Iterable[int]) -> None:
+        os.write(self._write, "".join(f"{word} {group}\n" for group in groups).encode())
+
+    def forget(self) -> None:
         os.close(self._write)
-        self._write = -1
+
+    def end(self) -> None:
+        self.forget()
         with suppress(subprocess.TimeoutExpired):
-            self._shell.wait(1)
+            self._process.wait(1)
+
+
+_held: set[int] = set()
+_shell: _Shell | None = None
+_lock = threading.Lock()
+
+
+def shell() -> int | None:
+    """The pid of the shell, where there is one; it is no child of anybody's run."""
+    return None if _shell is None else _shell.pid
+
+
+def hold(group: int) -> None:
+    """Have a process group ended when this process is; where there is no room for that, nothing."""
+    with _lock:
+        _held.add(group)
+        _tell("hold", group)
+
+
+def let_go(group: int) -> None:
+    """To be called before the group's leader is reaped, while its number is still its own."""
+    global _shell
+    with _lock:
+        _held.discard(group)
+        if _held:
+            _tell("free", group)
+        elif _shell is not None:
+            ended, _shell = _shell, None
+            with suppress(OSError):
+                ended.say("free", [group])
+            ended.end()
+
+
+def _tell(word: str, group: int) -> None:
+    """Say it to the shell, or all that is held to a new one where somebody killed it."""
+    global _shell
+    with suppress(OSError):
+        if _shell is not None:
+            with suppress(BrokenPipeError):
+                _shell.say(word, [group])
+                return
+            _shell.end()
+            _shell = None
+        _shell = _Shell()
+        _shell.say("hold", sorted(_held))
+
+
+def _after_fork() -> None:
+    """A fork has none of these children, and must not hold the pipe in its parent's place."""
+    global _lock, _shell
+    _lock = threading.Lock()
+    _held.clear()
+    if _shell is not None:
+        _shell.forget()
+        _shell = None
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -16,9 +16,8 @@ import time
 from contextlib import suppress
 from typing import IO, Protocol
 
-from . import proctree
+from . import leash, proctree
 from .errors import CliMissing, SpawnFailed
-from .leash import Leash
 from .records import field, record
 from .request import Invocation
 
@@ -42,6 +41,10 @@ class Watcher(Protocol):
     def stdout(self, data: bytes) -> None: ...
     def stderr(self, data: bytes) -> None: ...
     def tick(self) -> None: ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether it wants its next tick soon after what it has just heard."""
 
     @property
     def ended(self) -> bool:
@@ -189,7 +192,6 @@ class _Run:
         self.exited_at: float | None = None
         self.end_seen_at: float | None = None
         self.pidfd: int | None = None
-        self.leash: Leash | None = None
         self.adopt = adopt
         self.selector = _selector()
         try:
@@ -219,16 +221,12 @@ class _Run:
         self._write_stdin()
         if self.todo:
             self.selector.register(stdin, selectors.EVENT_WRITE, self._write_stdin)
-        with suppress(OSError):
-            self.leash = Leash(self.pid)
-            RUNNING.add(self.leash.pid or 0)
+        leash.hold(self.pid)
 
     def __exit__(self, *_: object) -> None:
         if not self._exited():
             self._kill_tree()
-        if self.leash is not None:
-            self.leash.release()
-            RUNNING.discard(self.leash.pid or 0)
+        leash.let_go(self.pid)
         for pipe in self._pipes():
             with suppress(OSError):
                 pipe.close()
@@ -332,8 +330,8 @@ class _Run:
         now = time.monotonic()
         if self.pidfd is None or self.stopping is not None or self.exited_at is not None:
             return TICK
-        busy = now - self.heard < 0.3
-        limits = [self.deadline, self._idle_deadline(), now + (0.05 if busy else 0.5)]
+        soon = now - self.heard < 0.3 and self.watcher.busy
+        limits = [self.deadline, self._idle_deadline(), now + (TICK if soon else 0.5)]
         if self.end_seen_at is not None:
             limits.append(self.end_seen_at + LINGER_AFTER_END)
         return max(0.0, min(limit for limit in limits if limit is not None) - now)
@@ -418,7 +416,7 @@ class _Run:
     def _tree(self) -> list[proctree.Process]:
         found = proctree.descendants(self.pid)
         if self.adopt and self.born is not None:
-            found += proctree.adopted(self.born, RUNNING)
+            found += proctree.adopted(self.born, {*RUNNING, leash.shell() or 0})
         return found + (proctree.marked(self.mark) if self.mark else [])
 
     def _result(self) -> Ended:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from .claiming import limits
 from .errors import Canceled, TimedOut
+from .pacing import end_turn
 from .run import Run
 from .store.claims import place_of
 from .store.fetching import reap_if_possible
@@ -25,6 +26,7 @@ def wait_for_place(run: Run, recorder: Recorder, say: Callable[[str], None]) -> 
 
     :raises Canceled: it was withdrawn. :raises TimedOut: its own time-out ran out first.
     """
+    end_turn()
     began = reaped = time.monotonic()
     said_at, said = 0.0, 0
     while (conn := recorder.connection) is not None:

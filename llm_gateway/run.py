@@ -15,6 +15,7 @@ from . import process
 from .channel import LOOK_UP, Channel
 from .events import Done, Event, Notice, Reply, Text
 from .ids import new_id
+from .pacing import in_turn
 from .request import Access, Request
 
 __all__ = ["KILLED", "LIVE", "Run", "shortens_answer"]
@@ -142,7 +143,9 @@ class Run:
             stack.callback(self._running.release)
             stack.callback(self.cancel.close)
             try:
-                self._channel.put([Done(self._work(self, stack))])
+                with in_turn():
+                    done = self._work(self, stack)
+                self._channel.put([Done(done)])
             except BaseException as error:  # the reader is the one to see it
                 self.error = error
             self._channel.close(self.error)

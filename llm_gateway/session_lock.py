@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import settings
 from .digest import sha256
 from .errors import InvalidInput
+from .pacing import end_turn
 from .providers.base import Provider
 from .request import Request
 from .sessions import Choice, Records, choose, left
@@ -129,6 +130,7 @@ def _wait_for(
             if time.monotonic() > until:
                 return False
         if not said:
+            end_turn()
             called = session_id.rpartition("/")[2]
             say(f"waiting for session {called}: another prompt is running in it")
             said = True

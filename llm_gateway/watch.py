@@ -19,6 +19,7 @@ from .errors import (
 )
 from .events import Done, Event, Notice, Reasoning, Reply, Session, Text, ToolCall
 from .ids import is_session_id
+from .pacing import end_turn
 from .providers.parsing import Exit
 from .request import Invocation
 
@@ -48,6 +49,10 @@ class Watch:
         self.printed, self.most = 0, settings.max_output()
         self.begun = time.monotonic()
         self.patience = job.patience
+
+    @property
+    def busy(self) -> bool:
+        return self.job.run.gone is not None or self.job.recorder.pending
 
     @property
     def ended(self) -> bool:
@@ -80,6 +85,7 @@ class Watch:
             wait_ms=None if self.job.waited is None else round(self.job.waited * 1000),
         )
         self.job.look()
+        end_turn()
 
     def stdout(self, data: bytes) -> None:
         if isinstance(self.error, OutputLimit):
