@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property, partial
 
 from . import nesting, process, sessions, settings
 from .breaker import Breaker
@@ -34,7 +34,7 @@ from .request import Access, Invocation, Request, SessionPlan
 from .resilience import Patience
 from .retrying import waited_after
 from .run import Run
-from .run_files import run_folder
+from .run_files import remove_left, run_folder
 from .schema import check_schema
 from .store.recorder import Recorder
 from .titles import title_of
@@ -96,6 +96,7 @@ class Execution:
 
     def reply(self, plan: SessionPlan) -> Reply:
         """Run it to its end, which is recorded whatever it is."""
+        self.stack.callback(remove_left)
         try:
             reply = self._replied(plan)
         except GatewayError as error:
@@ -195,7 +196,6 @@ class Execution:
             ) from error
 
     def _planned(self, plan: SessionPlan) -> Invocation:
-        files = run_folder(self.stack)
         env, withheld = self.environment
         launch = Launch(
             executable=self.executable,
@@ -204,7 +204,7 @@ class Execution:
             cwd=self.request.options.cwd or "",
             access=self.access,
             session=plan,
-            files=files,
+            make_files=cache(partial(run_folder, self.stack)),
             state=settings.home(),
         )
         return replace(self.provider.plan(self.request, launch), withheld=withheld)

@@ -24,8 +24,7 @@ _here: set[str] = set()  # those of this process, which need no look
 
 
 def run_folder(stack: ExitStack) -> Path:
-    """Make the directory; the stack takes it away, and what others left behind."""
-    stack.callback(remove_left)
+    """Make the directory; the stack takes it away."""
     try:
         folder = _made(_place(), stack)
     except OSError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -79,7 +79,7 @@ class Launch:
     :param executable: absolute path of the CLI.
     :param env: the child's environment, already reduced.
     :param environ: the asker's own environment, for the provider to read, never to hand on.
-    :param files: a private directory (0700) for this run's temporary files.
+    :param make_files: gives the directory of ``files``, always the same.
     :param state: the gateway's own directory.
     """
 
@@ -89,8 +89,13 @@ class Launch:
     cwd: str
     access: Access
     session: SessionPlan
-    files: Path
+    make_files: Callable[[], Path]
     state: Path
+
+    @property
+    def files(self) -> Path:
+        """A private directory (0700) for this run's temporary files, made when it is needed."""
+        return self.make_files()
 
 
 class Provider(ABC):
@@ -369,13 +374,13 @@ def private_file(folder: Path, name: str, content: str | bytes) -> Path:
     return path
 
 
-def attached_files(request: Request, folder: Path) -> list[Path]:
+def attached_files(request: Request, launch: Launch) -> list[Path]:
     """Return the attachments as files: where they are, or copies in the run's own folder."""
     paths = []
     for number, attachment in enumerate(request.attachments):
         if attachment.path is None:
             kind = attachment.type.partition("/")[2].partition("+")[0]
-            path = private_file(folder, f"attachment-{number}.{kind}", attachment.bytes())
+            path = private_file(launch.files, f"attachment-{number}.{kind}", attachment.bytes())
         else:
             path = Path(attachment.path).absolute()
         paths.append(path)

@@ -170,8 +170,8 @@ class Codex(Provider):
             *(_writable(request, launch.cwd) if level is Access.EDIT else ()),
             *SUBCOMMANDS.get(session.kind, ()),
             *("--json", "--skip-git-repo-check"),
-            *_schema(request.schema, launch.files),
-            *_images(request, launch.files),
+            *_schema(request.schema, launch),
+            *_images(request, launch),
             *([session.session_id] if session.session_id else []),
             "-",
         ]
@@ -286,20 +286,20 @@ def _prompt(request: Request, session: SessionPlan) -> str:
     return prompt if prompt.strip() else "See the attached image."
 
 
-def _images(request: Request, folder: Path) -> Iterator[str]:
-    for number, path in enumerate(attached_files(request, folder)):
+def _images(request: Request, launch: Launch) -> Iterator[str]:
+    for number, path in enumerate(attached_files(request, launch)):
         # A comma separates the paths of several images.
         if "," in str(path):
-            link = folder / f"image-{number}"
+            link = launch.files / f"image-{number}"
             link.symlink_to(path)
             path = link
         yield f"--image={path}"
 
 
-def _schema(schema: Mapping[str, Any] | None, folder: Path) -> tuple[str, ...]:
+def _schema(schema: Mapping[str, Any] | None, launch: Launch) -> tuple[str, ...]:
     if schema is None:
         return ()
-    path = folder / "schema.json"
+    path = launch.files / "schema.json"
     path.write_text(json.dumps(strict(schema)), encoding="utf-8")
     return (f"--output-schema={path}",)
 

@@ -75,7 +75,7 @@ class Demo(Provider):
         if request.schema is not None:
             schema = private_file(launch.files, "schema.json", json.dumps(request.schema))
             argv += ["--schema", str(schema)]
-        for image in attached_files(request, launch.files):
+        for image in attached_files(request, launch):
             argv += ["--image", str(image)]
         prompt = quoted_prompt(request.prompt, session.quoted)
         return Invocation(

@@ -125,7 +125,7 @@ class Grok(Provider):
         if not trusted and launch.access is not Access.FULL:
             grok_rules.refuse_trusted_folder(cwd, home)
         _look_for(launch.session, home)
-        attached = _attached(request, launch.files)
+        attached = _attached(request, launch)
         writable = [cwd, *_real(o.add_dirs or (), cwd)]
         readable = [*writable, *_real((home / "skills",), cwd)]
         readable += [os.path.realpath(launch.files)] if attached else []
@@ -216,14 +216,15 @@ def _schema(schema: Mapping[str, Any] | None) -> list[str]:
     return ["--json-schema", text]
 
 
-def _attached(request: Request, folder: Path) -> list[str]:
+def _attached(request: Request, launch: Launch) -> list[str]:
     """Copy the attachments to where grok's own tool may read them.
 
     ``--prompt-json`` takes images, but of 96 kB in all, and the prompt with them for all to see.
     """
     paths = []
     for number, attachment in enumerate(request.attachments):
-        path = Path(os.path.realpath(folder)) / f"attachment-{number}.{SUFFIXES[attachment.type]}"
+        folder = Path(os.path.realpath(launch.files))
+        path = folder / f"attachment-{number}.{SUFFIXES[attachment.type]}"
         path.write_bytes(attachment.bytes())
         paths.append(str(path))
     return paths

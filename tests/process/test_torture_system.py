@@ -117,8 +117,9 @@ def test_no_place_for_temporary_files(llm: Llm, claude: FakeCli, recorder: Recor
     """Nothing can be written anywhere: the same."""
     code = """
 import resource
+from llm_gateway.records import replace
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-print(json.dumps(told(ask(request()))))
+print(json.dumps(told(ask(replace(request(), system="long " * 40_000)))))
 """
     outcome = gateway(llm, code)
     assert outcome["category"] == "spawn" and "temporary files" in outcome["error"]

@@ -488,7 +488,7 @@ def plan(tmp_path: Path, prompt: str = "hi", **more: Any) -> Invocation:
         folder.mkdir(exist_ok=True)
     request = Request(id="1", provider="grok", prompt=prompt, options=options, **more)
     cwd = str(tmp_path / "work")
-    launch = Launch("/bin/grok", env, env, cwd, access, session, files, tmp_path / "state")
+    launch = Launch("/bin/grok", env, env, cwd, access, session, lambda: files, tmp_path / "state")
     Grok().check(request, access)
     return Grok().plan(request, launch)
 

@@ -88,7 +88,7 @@ class Planner:
             cwd=str(cwd or self.workspace),
             access=access,
             session=session or SessionPlan(),
-            files=self.files,
+            make_files=lambda: self.files,
             state=self.home,
         )
         Codex().check(request, access)

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,8 @@ def emitted(provider: Provider, folder: Path) -> set[tuple[tuple[str, ...], str]
         *itertools.product(asked[:2], Access, SESSIONS, ({}, {"IS_SANDBOX": "1"})),
     ]
     for number, (request, access, session, more) in enumerate(combined):
-        files = folder / str(number)
-        files.mkdir()
+        files = partial(Path, folder, str(number))
+        files().mkdir()
         env = {"HOME": str(folder / "user"), "GROK_HOME": str(folder / "user/.grok"), **more}
         cwd = str(folder)
         launch = Launch("/x", env, env, cwd, access, session, files, folder / "state")

@@ -52,7 +52,7 @@ def argv(provider: Provider, o: Options, access: Access, folder: Path) -> tuple[
     env = {"HOME": str(folder), "PATH": "/bin"}
     launch = Launch(
         *("/bin/true", env, env, o.cwd or "", access, SessionPlan("new", new_id="id")),
-        *(folder, folder),
+        *(lambda: folder, folder),
     )
     return provider.plan(request, launch).argv
 

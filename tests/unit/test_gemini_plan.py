@@ -58,7 +58,7 @@ def plan(
         str(place / "ws"),
         access,
         session,
-        place / "files",
+        lambda: place / "files",
         place / "state",
     )
     request = Request("r", "gemini", prompt, options or Options(), **more)

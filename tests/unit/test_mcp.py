@@ -68,7 +68,7 @@ class Planner:
         env, _ = child_environment(self.environ, self.provider.variables, access)
         launch = Launch(
             *("/bin/x", env, self.environ, str(self.workspace), access),
-            *(SessionPlan(), self.files, self.files),
+            *(SessionPlan(), lambda: self.files, self.files),
         )
         return self.provider.plan(request, launch)
 

@@ -58,8 +58,7 @@ def test_after_a_crash_it_goes_with_the_next(temporary: Path) -> None:
         owner.send_signal(signal.SIGKILL)
         owner.wait(30)
         owner.stdout.close()
-    with ExitStack() as stack:
-        run_folder(stack)
+    remove_left()
     assert list(temporary.iterdir()) == []
 
 

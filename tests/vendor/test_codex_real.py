@@ -66,7 +66,9 @@ def invoke(
         files.mkdir()
         environ = runner.environment(["codex"])
         env, _ = child_environment(environ, Codex().environment_names(environ), access)
-        launch = Launch(executable, env, environ, str(cwd), access, session, files, tmp_path)
+        launch = Launch(
+            executable, env, environ, str(cwd), access, session, lambda: files, tmp_path
+        )
         planned = Codex().plan(Request("id", "codex", prompt), launch)
         return runner.run(list(planned.argv), ["codex"], cwd, planned.stdin, timeout=100)
 

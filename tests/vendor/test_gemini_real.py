@@ -406,7 +406,7 @@ def test_a_fork(ask: Ask, vendor: Callable[[str], Path], runner: Runner, repo: P
         cwd=str(repo),
         access=Access.READ,
         session=SessionPlan("fork", session_id),
-        files=runner.folder,
+        make_files=lambda: runner.folder,
         state=runner.folder,
     )
     plan = Gemini().plan(Request("1", "gemini", "another way"), launch)

@@ -214,7 +214,14 @@ def test_attachments_may_be_opened(
     env = runner.environment(["grok"])
     session = SessionPlan("new", new_id=MISSING)
     launch = Launch(
-        executable, env, env, str(workspace), Access.READ, session, files, tmp_path / "state"
+        executable,
+        env,
+        env,
+        str(workspace),
+        Access.READ,
+        session,
+        lambda: files,
+        tmp_path / "state",
     )
     made = Grok().plan(request, launch)
     done = runner.run(list(made.argv), ["grok"], workspace, made.stdin, dict(made.env), 60)
@@ -355,7 +362,14 @@ def test_a_fork_is_held_as_well(
         session = SessionPlan("fork", path.name, new_id=id)
         request = Request(id="1", provider="grok", prompt=write("made.txt"), options=Options())
         launch = Launch(
-            str(vendor("grok")), env, env, str(repo), access, session, files, tmp_path / "state"
+            str(vendor("grok")),
+            env,
+            env,
+            str(repo),
+            access,
+            session,
+            lambda: files,
+            tmp_path / "state",
         )
         plan = Grok().plan(request, launch)
         done = runner.run(list(plan.argv), ["grok"], repo, plan.stdin, dict(plan.env), 60)
