@@ -354,7 +354,7 @@ class _Asking:
             self.recorder,
             self.stack,
             self.say,
-            lambda: bool(self.run.cancel.reason),
+            self._given_up,
             nested=bool(nesting.ancestors()),
             hold=lock,
             told=self.in_worker,
@@ -367,6 +367,14 @@ class _Asking:
         refuse_unheld(self.request.options, os.environ)
         self.run.request = _shortened_prompt(self._with_servers())
         return choice.plan
+
+    def _given_up(self) -> bool:
+        """Asked some times a second while a session is waited for; a job's owner shows its life."""
+        if self.in_worker:
+            self.recorder.tick()
+            if self.recorder.cancel_requested(self.run.job_id):
+                self.run.cancel("canceled")
+        return bool(self.run.cancel.reason)
 
     def _with_servers(self) -> Request:
         """The request with what tells the MCP servers that it names from others."""

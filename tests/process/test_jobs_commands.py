@@ -175,6 +175,21 @@ def test_a_job_that_runs_can_be_looked_at_followed_and_canceled(llm: Llm) -> Non
     assert again.exit_code == 0 and "had ended before" in again.stderr
 
 
+def test_a_job_that_waits_for_its_session_says_so_and_can_be_canceled(llm: Llm) -> None:
+    """By its owner, at once: nobody has to end it."""
+    named = ("gateway", "submit", "-m", "gateway-demo", "-o", "session", "one")
+    llm(*named, "hello").ok()
+    assert llm.run(PROGRAM, "job", "wait", "@last").ok()
+    first = llm(*named, "demo: hang").answer.strip()
+    until(lambda: json.loads(run("job", "show", "--json", first).stdout)["pid"])
+    second = llm(*named, "second").answer.strip()
+    until(lambda: "waiting for session one" in run("job", "tail", second).stderr)
+    assert "canceled" in run("job", "cancel", second).stderr
+    told = json.loads(run("job", "show", "--json", second).stdout)
+    assert "did not act" not in told["error_message"] and told["attempts"] == 0
+    assert run("job", "cancel", first).exit_code == 0
+
+
 def test_a_job_whose_owner_does_not_act_is_ended_all_the_same(
     llm: Llm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
