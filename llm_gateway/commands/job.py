@@ -158,6 +158,11 @@ def cancel(job: str) -> None:
         if row is None:
             end(conn, job_id)
             row = jobs.get(conn, job_id)
+        if row["status"] in LIVE:
+            where = f"process {row['owner_pid']} on {row['owner_host']}"
+            raise exits.Failed(
+                f"Job {job_id} is asked to end, and has not yet: {where} runs it.", exits.LATER
+            )
         say(f"Job {job_id} is {row['status']}.")
 
 

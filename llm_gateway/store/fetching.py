@@ -79,11 +79,17 @@ def was_logged(conn: sqlite3.Connection, job_id: str) -> None:
 
 
 def end(conn: sqlite3.Connection, job_id: str) -> None:
-    """End a job whose owner does not act: its processes, its worker, and its row."""
+    """End a job whose owner does not act: its processes, its worker, and its row.
+
+    One whose owner cannot be seen from here stays as it is, until that acts or lets its lease run
+    out.
+    """
     from llm_gateway.store import operations
 
     row = get(conn, job_id)
     owner = of_row(row)
+    if owner is not None and lives(owner) is None:
+        return
     if row["kind"] != "foreground" and owner is not None and lives(owner) and owner.pid_start:
         proctree.send(proctree.Process(owner.pid, owner.pid_start), signal.SIGKILL)
     end_tree(row)

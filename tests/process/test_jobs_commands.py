@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +210,23 @@ def test_a_job_whose_owner_does_not_act_is_ended_all_the_same(
     until(lambda: not alive(child["pid"]), what="the end of the CLI")
     assert asker.wait(60) != 0
     assert "did not act" in listed()[0]["error_message"], "the first word counts"
+
+
+def test_a_job_of_another_machine_is_not_said_to_be_canceled(
+    ended: list[str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody here can end its processes; the request to end it stays."""
+    monkeypatch.setattr("llm_gateway.commands.job.CANCEL_SECONDS", 0.3)
+    with closing(sqlite3.connect(recorder.path)) as conn, conn:
+        conn.execute(
+            "update job_rows set status = 'running', owner_host = 'elsewhere',"
+            " lease_until = '2999-01-01T00:00:00.000Z' where id = ?",
+            (ended[0],),
+        )
+    ran = run("job", "cancel", ended[0])
+    assert ran.exit_code == exits.LATER and "on elsewhere" in ran.stderr
+    (job,) = listed("--status", "running")
+    assert job["cancel_requested"]
 
 
 def _shown(job_id: str) -> dict[str, Any] | None:
