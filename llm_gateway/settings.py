@@ -81,7 +81,12 @@ def _home(named: str, *_: str | None) -> Path:
 
 def config_file() -> Path:
     """The file that says what the environment does not."""
-    return home() / "config.toml"
+    return _config_file(home())
+
+
+@lru_cache(maxsize=4)
+def _config_file(home: Path) -> Path:
+    return home / "config.toml"
 
 
 def logs_db() -> Path | None:

@@ -72,6 +72,7 @@ class Watch:
         return provider.tool_idle_timeout if self.parser.tools_open else provider.idle_timeout
 
     def started(self, pid: int, start_time: int | None) -> None:
+        end_turn()
         i = self.invocation
         self.job.recorder.attempt_started(
             self.job.job_id,
@@ -85,7 +86,6 @@ class Watch:
             wait_ms=None if self.job.waited is None else round(self.job.waited * 1000),
         )
         self.job.look()
-        end_turn()
 
     def stdout(self, data: bytes) -> None:
         if isinstance(self.error, OutputLimit):
