@@ -252,6 +252,8 @@ def _sentence(row: dict[str, Any]) -> str:
     job_id, status = row["id"], row["status"]
     if status in LIVE:
         return f"Job {job_id} is still {status}; wait for it with: llm gateway job wait {job_id}"
+    if status == "orphaned" and row["session_id"]:  # others say it in their message
+        return f"{row['error_message']} (session {row['session_id']})"
     if row["error_message"]:
         return str(row["error_message"])
     return f"Job {job_id} is {status}; what it said: llm gateway job tail {job_id}"

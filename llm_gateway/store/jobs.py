@@ -32,11 +32,17 @@ __all__ = [
 
 LIVE = ("queued", "running")
 _PATIENCE = 10.0
+# Of a job that runs, or was killed, only its events tell the session.
+_SESSION = (
+    "coalesce(j.session_id, (SELECT json_extract(e.data, '$.session_id') FROM events e"
+    " WHERE e.job_id = j.id AND e.attempt = j.attempts AND e.kind = 'session'"
+    " ORDER BY e.seq LIMIT 1)) AS session_id"
+)
 _COLUMNS = (
     "j.id, j.status, j.provider, coalesce(r.resolved_model, j.model) AS model, j.kind,"
     " CASE j.status WHEN 'queued' THEN NULL ELSE j.started_at END AS started,"
     " j.finished_at AS finished, j.request_id, j.error_category, j.error_message,"
-    " j.queued_at AS queued, j.cwd, j.access, j.session_id, j.attempts, j.pid, j.pid_start,"
+    f" {_SESSION}, j.queued_at AS queued, j.cwd, j.access, j.attempts, j.pid, j.pid_start,"
     " j.owner_host, j.owner_boot_id, j.owner_pid_ns, j.owner_pid, j.owner_pid_start,"
     " j.heartbeat_at AS heartbeat, j.lease_until, j.cancel_requested_at AS cancel_requested,"
     " j.delivered_at AS delivered, j.logged_at AS logged, j.exit_code, j.correlation_id"

@@ -234,6 +234,17 @@ def _shown(job_id: str) -> dict[str, Any] | None:
     return told if told["process"] else None
 
 
+def test_a_job_that_was_killed_tells_its_session(llm: Llm) -> None:
+    """By which its work goes on; while it runs as well."""
+    asker = llm.start("-m", "gateway-demo", "demo: hang")
+    running = until(lambda: [job for job in listed() if job["session_id"]])[0]
+    asker.kill()
+    asker.wait(60)
+    ran = run("job", "result", running["id"])
+    assert ran.exit_code == exits.OTHER and f"(session {running['session_id']})" in ran.stderr
+    assert running["status"] == "running" and listed()[0]["status"] == "orphaned"
+
+
 def test_text_arrives_while_the_job_runs(llm: Llm) -> None:
     """tail -f prints a piece before the next one is there, and the whole in the end."""
     asker = llm.start("-m", "gateway-demo", "demo: words 12\ndemo: slow 0.5")
