@@ -53,6 +53,40 @@ def test_only_named_tools_run(
     assert places.markers() == ["user_mcp", "user_mcp_plain_touch"]
 
 
+def _grok(tool: str) -> Call:
+    return "use_tool", {"tool_name": f"user__{tool}", "tool_input": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        *(
+            ("claude", "mcp__user__plain_touch"),
+            ("claude", "mcp__user__*"),
+            ("claude", "mcp__user"),
+        ),
+        *(("gemini", "mcp_user_plain_touch"), ("gemini", "mcp_user_*")),
+        *(("grok", "mcp__user__plain_touch"), ("grok", "MCPTool(user__*)")),
+    ],
+)
+def test_a_tool_that_is_taken_away(
+    run_llm: RunFunction, vendor: Callable[[str], Path], places: Places, name: str, rule: str
+) -> None:
+    """Also at full, where all others run."""
+    vendor(name)
+    make_hostile(places)
+    widen_user_config(places, name)
+    call = {**CALLS, "grok": _grok}[name]
+    say = tool_lines([call("plain_touch"), call("hinted_touch")]) + "MOCK:SAY=done"
+    servers = () if name == "grok" else ("-o", "mcp_servers", "user")
+    ask = ("-m", f"gateway-{name}", "-o", "access", "full", *servers, "-o", "disallowed_tools")
+    env = {"LLM_GATEWAY_ALLOW_FULL_ACCESS": "1"}
+    done = run_llm("prompt", *ask, rule, input=say, cwd=places.workspace, env=env)
+    assert done.returncode == 0, done
+    ran = [mark for mark in places.markers() if mark.endswith("_touch")]
+    assert ran == (["user_mcp_hinted_touch"] if rule.endswith("plain_touch") else [])
+
+
 def test_claude_expands_the_keys(
     run_llm: RunFunction,
     vendor: Callable[[str], Path],
