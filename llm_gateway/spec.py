@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .errors import InvalidInput
 from .records import asdict, fields, replace
 from .request import Access, Attachment, Options, Request, Turn
 
@@ -41,21 +42,22 @@ def request_of(spec: str) -> Request:
 
 
 def _attached(attachment: Attachment) -> dict[str, Any]:
-    content = attachment.content
+    """With what is in it now: its file may be another one, or none, when the job runs."""
+    try:
+        content = attachment.content if attachment.path is None else attachment.bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"The attachment {attachment.path} cannot be read: {error.strerror or error}."
+        ) from None
     data = None if content is None else binascii.b2a_base64(content, newline=False).decode()
-    return {
-        "type": attachment.type,
-        "path": attachment.path,
-        "url": attachment.url,
-        "content": data,
-    }
+    return {"type": attachment.type, "url": attachment.url, "content": data}
 
 
 def _attachment(data: Mapping[str, Any]) -> Attachment:
     content = data["content"]
     return Attachment(
         data["type"],
-        path=data["path"],
+        path=data.get("path"),  # in a recorder of before
         content=None if content is None else binascii.a2b_base64(content),
         url=data["url"],
     )

@@ -170,6 +170,19 @@ def test_a_job_gets_what_a_prompt_in_the_foreground_gets(claude: FakeCli, tmp_pa
     assert turn["schema_id"] and json.loads(turn["options_json"])["access"] == "edit"
 
 
+def test_an_attachment_may_go_once_the_job_has_its_id(tmp_path: Path) -> None:
+    """A script tidies up; the job has what was in it then, and so have llm's logs."""
+    shot = tmp_path / "shot.png"
+    shot.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 20)
+    job_id = submit(*DEMO, "-a", str(shot), "what is this?")
+    shot.unlink()
+    ran = typed("gateway", "job", "wait", job_id)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert "28 bytes" in typed("gateway", "job", "result", job_id).stdout
+    (row,) = said("logs", "--json")
+    assert [a["type"] for a in row["attachments"]] == ["image/png"]
+
+
 def _without_own(call: Call) -> list[str]:
     """The command line without what each call has of its own."""
     own = {call.value("--session-id"), *call.files}
