@@ -356,7 +356,8 @@ def test_an_answer_that_nobody_had_is_collected(
     job = submit(llm, options={"access": "edit"})
     assert job["outcome"] == "ran"
     until(lambda: recorder.query("select status from jobs")[0]["status"] == "completed")
-    told = asked(llm, {"options": {"access": "edit"}}, {"options": {"access": "edit"}})
+    # One after another, as the first one notes behind its reader's back that it was received.
+    told = [asked(llm, {"options": {"access": "edit"}})[0] for _ in range(2)]
     assert [one["outcome"] for one in told] == ["collected", "ran"]
     assert told[0]["answer"] == "done" and told[0]["job"] == job["job"]
     assert told[0]["notices"][0].startswith(f"collected the answer of job {job['job']}, ")
