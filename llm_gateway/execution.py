@@ -42,8 +42,6 @@ from .watch import Watch
 
 __all__ = ["Execution", "state_of"]
 
-LOOK_SECONDS = 0.5  # more than a fingerprint takes
-
 _STATES: dict[type[GatewayError], str] = {
     TimedOut: "timed_out",
     IdleTimedOut: "timed_out",
@@ -84,7 +82,6 @@ class Execution:
         self.parser: Parser | None = None
         self.watch: Watch | None = None
         self.seen: list[str | None] = []
-        self.looking: threading.Thread | None = None
         self.until = math.inf
         self.waited: float | None = None  # before the attempt that is about to begin
         o = self.request.options
@@ -225,23 +222,12 @@ class Execution:
     def look(self) -> None:
         """Take the fingerprint of the workspace while the CLI starts."""
         if self.looks and not self.seen:
-            # No daemon: an interpreter that ends would take the directory of its Git away.
-            self.looking = threading.Thread(
-                target=self._look, name="llm-gateway-look", daemon=False
-            )
-            self.looking.start()
+            threading.Thread(target=self._look, name="llm-gateway-look", daemon=True).start()
 
     def _look(self) -> None:
         from .dedup.fingerprint import fingerprint
 
         self.seen.append(fingerprint(self.request.options.cwd or ""))
-
-    def _seen_late(self, reply: Reply) -> None:
-        """Note the fingerprint that an answer was quicker than; its reader has the answer."""
-        assert self.looking is not None
-        self.looking.join(LOOK_SECONDS)
-        if self.seen and self.seen[0] is not None and self._touched_files_only(reply):
-            self.recorder.write("looked", job_id=self.job_id, fingerprint=self.seen[0])
 
     def something_ran(self) -> bool:
         """Whether it may not be begun again: text was delivered, or a tool began."""
@@ -276,7 +262,6 @@ class Execution:
     def finish(self, reply: Reply | None, error: GatewayError | None) -> None:
         """Write down how the job ended; the first word about it counts."""
         so_far = self._so_far()
-        late = self.looking is not None and not self.seen  # asked once: it may end meanwhile
         if (told := reply or so_far) is not None:
             fill_in_cost(self.provider, told)
         self.recorder.finish(
@@ -288,13 +273,11 @@ class Execution:
             error_message=str(error) if error else None,
             duration_ms=round((time.monotonic() - self.started) * 1000),
             usage_totals=so_far.facts.get("usage_totals") if so_far else None,
-            fingerprint=None if late else next(iter(self.seen), None),
-            reusable=reply is not None and not late and self._touched_files_only(reply),
+            fingerprint=next(iter(self.seen), None),
+            reusable=reply is not None and self._touched_files_only(reply),
             delivered=reply is not None and not self.in_worker,
             breaker_state=self.breaker.state,
         )
-        if late and reply is not None and self.looks:
-            self.stack.callback(self._seen_late, reply)
 
     def _touched_files_only(self, reply: Reply) -> bool:
         """Whether nothing but the workspace, as its fingerprint has it, can have made this answer.

@@ -220,13 +220,6 @@ def cancel(conn: sqlite3.Connection, job_id: str) -> None:
     )
 
 
-def looked(conn: sqlite3.Connection, job_id: str, fingerprint: str) -> None:
-    """The workspace as it was for an answer that nothing else made, where that was told later."""
-    told = {"fingerprint": fingerprint, "reusable": 1}
-    where = "id = ? AND status = 'completed' AND fingerprint IS NULL"
-    update(conn, "job_rows", told, where, (job_id,))
-
-
 def delivered(conn: sqlite3.Connection, job_id: str) -> None:
     """Somebody has the whole answer; what was not to be kept goes."""
     changed = conn.execute(
@@ -290,7 +283,6 @@ OPERATIONS: dict[str, Callable[..., None]] = {
         withdraw,
         cancel,
         delivered,
-        looked,
         approval,
         shown,
     )

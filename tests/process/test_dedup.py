@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -275,40 +274,6 @@ def test_a_file_that_was_read_too_early_counts_as_changed(
     claude.does(used("Read"))
     reuse = {"options": {"reuse": True}}
     assert [one["outcome"] for one in asked(llm, reuse, reuse)] == ["ran", "ran"]
-
-
-QUICK = """
-import pathlib, sys
-from llm_gateway.dedup.fingerprint import fingerprint
-from llm_gateway.gateway import ask
-from llm_gateway.ids import new_id
-from llm_gateway.request import Request
-fingerprint.__defaults__ = (30.0,)  # a machine under load has answered by then
-for event in ask(Request(new_id(), "claude", sys.argv[1])):
-    pass
-pathlib.Path(sys.argv[2]).touch()
-"""
-
-
-def test_an_answer_that_came_before_the_fingerprint(
-    llm: Llm, claude: FakeCli, repository: Path
-) -> None:
-    """Its reader does not wait for that, and it is given again all the same: the process waits."""
-    gate, slow_git = llm.work.parent / "answered", llm.work.parent / "bin" / "git"
-    waits = f"until [ -e '{gate}' ]; do sleep 0.005; done"
-    slow_git.write_text(f'#!/bin/sh\n{waits}\nexec /usr/bin/git "$@"\n')
-    slow_git.chmod(0o755)
-    claude.does(answer("ok"))
-    prompts = iter(f"prompt {n}" for n in count())  # a slow machine may be too late for some
-
-    def reused() -> bool:
-        gate.unlink(missing_ok=True)
-        prompt = next(prompts)
-        assert llm.python(QUICK, prompt, str(gate)).code == 0
-        told = asked(llm, {"prompt": prompt, "options": {"reuse": True}})
-        return bool(told[0]["outcome"] == "reused")
-
-    assert until(reused)
 
 
 def test_a_failed_run_is_never_an_answer(llm: Llm, claude: FakeCli) -> None:
