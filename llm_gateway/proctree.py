@@ -89,15 +89,25 @@ def adopt_orphans() -> None:
 
 
 def adopted(since: int, but: Iterable[int]) -> list[Process]:
-    """Return what became a child of ours after ``since``, with all below it, without ``but``."""
+    """Return what became a child of ours after ``since``, with all below it, without ``but``.
+
+    Without workers as well: what an agent submitted is a job of its own.
+    """
     spared = set(but)
     table = _table()
     roots = [
         pid
         for pid, (parent, started) in table.items()
-        if parent == os.getpid() and started >= since and pid not in spared
+        if parent == os.getpid() and started >= since and pid not in spared and not _works(pid)
     ]
     return [process for pid in roots for process in descendants(pid)]
+
+
+def _works(pid: int) -> bool:
+    """Whether a process is the worker of a job, or the shell that is about to become it."""
+    with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return b"\0-m\0llm_gateway.worker\0" in file.read()
+    return False
 
 
 def marked(mark: str) -> list[Process]:

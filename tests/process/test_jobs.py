@@ -364,6 +364,23 @@ def test_an_agent_never_joins_its_own_ancestor(
     first.wait(90)
 
 
+def test_what_an_agent_submitted_outlives_the_run_of_the_agent(
+    llm: Llm, recorder: Recorder, tmp_path: Path
+) -> None:
+    """Though llm's command becomes the parent of all that its agent leaves behind."""
+    program = Path(sys.executable).with_name("llm-gateway")
+    agent = tmp_path / "agent"
+    job = "demo: slow 0.2\ndemo: words 20"
+    submits = f"{program} submit -m gateway-demo '{job}' </dev/null >&2"
+    agent.write_text(f"#!/bin/sh\n{submits}\nexec sleep 60\n")
+    agent.chmod(0o755)
+    outer = llm.start("-m", "gateway-claude", "x", env={"LLM_GATEWAY_CLAUDE_CLI": str(agent)})
+    until(lambda: recorder.query("select 1 from events where kind = 'text'"))
+    outer.send_signal(signal.SIGINT)
+    outer.wait(90)
+    assert settled(recorder) == ["canceled", "completed"]
+
+
 def test_too_deep_is_refused(llm: Llm, claude: FakeCli) -> None:
     """Agents that ask agents that ask agents: somewhere it ends, and a bad number is deep."""
     for depth in ("4", "99", "many"):
