@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -197,11 +198,14 @@ def _ended(conn: sqlite3.Connection, job_id: str, until: float | None) -> dict[s
 
 
 def _taken(conn: sqlite3.Connection, job_id: str) -> None:
-    """Somebody has the whole answer now."""
+    """Somebody has the whole answer now; where that cannot be kept, it may be had once more."""
+    import sqlite3
+
     from llm_gateway.store import jobs
 
-    _log(conn, job_id)
-    jobs.delivered(conn, job_id)
+    with suppress(sqlite3.OperationalError):
+        _log(conn, job_id)
+        jobs.delivered(conn, job_id)
 
 
 def _log(conn: sqlite3.Connection, *job_ids: str) -> None:

@@ -120,6 +120,17 @@ def test_the_result_is_the_answer_and_nothing_else(ended: list[str], recorder: R
     assert (told["answer"], told["error_category"]) == (None, "rate_limited")
 
 
+def test_an_answer_that_was_printed_is_no_failure(
+    ended: list[str], recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though somebody holds the file, so that nobody can be told of it."""
+    monkeypatch.setattr("llm_gateway.store.jobs._PATIENCE", 0.2)
+    with closing(sqlite3.connect(recorder.path, isolation_level=None)) as conn:
+        conn.execute("begin immediate")
+        ran = run("job", "result", ended[2])
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "two\n", "")
+
+
 def test_tail_prints_text_on_stdout_and_actions_on_stderr(ended: list[str]) -> None:
     """Of an ended job all of it; -f ends as the job did."""
     ran = run("job", "tail", ended[2])
