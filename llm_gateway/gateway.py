@@ -184,6 +184,8 @@ class _Asking:
 
     def submitted(self) -> Claim:
         """The claim of a request that a worker is to answer."""
+        for problem in settings.problems():
+            self.say(problem)
         if self.recorder.connection is None:
             if settings.logs_db() is not None:
                 raise CliError(

@@ -170,6 +170,14 @@ def test_a_job_gets_what_a_prompt_in_the_foreground_gets(claude: FakeCli, tmp_pa
     assert turn["schema_id"] and json.loads(turn["options_json"])["access"] == "edit"
 
 
+def test_a_bad_setting_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is submitted, as with any prompt; the id is the only word on stdout."""
+    monkeypatch.setenv("LLM_GATEWAY_MAX_JOBS", "none")
+    ran = typed("gateway", "submit", *DEMO, "x")
+    assert "LLM_GATEWAY_MAX_JOBS=none" in ran.stderr and ran.stderr.count("\n") == 1
+    assert typed("gateway", "job", "wait", *ran.stdout.split()).stderr == ""
+
+
 def test_an_attachment_may_go_once_the_job_has_its_id(tmp_path: Path) -> None:
     """A script tidies up; the job has what was in it then, and so have llm's logs."""
     shot = tmp_path / "shot.png"
