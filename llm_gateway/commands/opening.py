@@ -18,13 +18,17 @@ __all__ = ["recorder"]
 
 
 @contextmanager
-def recorder(*, make: bool = False, spare: bool = False) -> Iterator[sqlite3.Connection | None]:
+def recorder(
+    *, make: bool = False, spare: bool = False, prunes: bool = True
+) -> Iterator[sqlite3.Connection | None]:
     """The recorder's connection; None where it is off or nothing was recorded yet.
 
     One that is there and cannot be used ends the command: that there is nothing would be a lie.
+    Once a day a little of what is too old goes afterwards.
 
     :param make: make the file where there is none: for what is to be kept.
     :param spare: the command has something to say without it; then None, and a line on stderr.
+    :param prunes: False for a command that tells what would go.
     """
     from llm_gateway.run_files import remove_left
 
@@ -36,6 +40,7 @@ def recorder(*, make: bool = False, spare: bool = False) -> Iterator[sqlite3.Con
     if path is not None and not spilled and (conn := _as_it_is(path)):
         try:
             yield conn
+            _prune(conn if prunes else None)
         finally:
             conn.close()
         return
@@ -49,8 +54,19 @@ def recorder(*, make: bool = False, spare: bool = False) -> Iterator[sqlite3.Con
         for line in said:
             say(line)
         yield opened.connection
+        _prune(opened.connection if prunes else None)
     finally:
         opened.close()
+
+
+def _prune(conn: sqlite3.Connection | None) -> None:
+    import sqlite3
+
+    from llm_gateway.store import prune
+
+    with suppress(sqlite3.Error):
+        if conn is not None and prune.is_due(conn):
+            prune.a_little(conn)
 
 
 def _unusable(told: str) -> exits.Failed:

@@ -46,7 +46,7 @@ def prune(
       llm gateway prune --older-than 90 --dry-run
       llm gateway prune --older-than 7 --jobs-only
     """
-    with recorder() as conn:
+    with recorder(prunes=False) as conn:
         if conn is None:
             counts = {"jobs": 0, "events": 0, "requests": 0}
         else:

@@ -14,7 +14,7 @@ from llm_gateway.store import search, session_names
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import iso, now
 
-__all__ = ["EVERY_SECONDS", "Ages", "a_little", "ages", "compact", "last", "prune", "waiting"]
+__all__ = ["Ages", "a_little", "ages", "compact", "is_due", "prune", "waiting"]
 
 EVERY_SECONDS = 86_400.0
 _BUDGET_SECONDS = 0.003
@@ -47,14 +47,14 @@ def ages() -> Ages:
     return Ages(settings.job_retention_days(), settings.log_retention_days())
 
 
-def last(conn: sqlite3.Connection) -> str:
-    """When pruning last came to its end; the empty string for never."""
+def is_due(conn: sqlite3.Connection) -> bool:
+    """Whether pruning has not come to its end for a day."""
     row = conn.execute("SELECT value FROM meta WHERE key = 'pruned_at'").fetchone()
-    return str(row[0]) if row else ""
+    return row is None or str(row[0]) < iso(time.time() - EVERY_SECONDS)
 
 
 def a_little(conn: sqlite3.Connection) -> None:
-    """A few milliseconds of pruning, at the end of a run; what is left is for the next run."""
+    """A few milliseconds of pruning, at the end of a run or a command; the next one goes on."""
     with suppress(sqlite3.Error):
         prune(conn, budget=_BUDGET_SECONDS, patience=_PATIENCE)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,7 +12,6 @@ from llm_gateway import settings
 from llm_gateway.store import connection, idle, location, prune, search, spill
 from llm_gateway.store.migrations import VERSION, migrate, version_of
 from llm_gateway.store.recording import Recorder
-from llm_gateway.store.text import iso
 from llm_gateway.store.writer import Writer
 
 __all__ = ["Recorder", "open_file", "open_recorder"]
@@ -81,7 +79,7 @@ def _opened(path: Path, warn: Warn) -> Recorder:
             set_aside=_setting_aside(path, warn),
             at_first=lambda conn: connection.begin_log(conn, path),
         ),
-        at_close=_tidying(prune.last(conn)),
+        at_close=_tidying(prune.is_due(conn)),
         retention_days=settings.job_retention_days(),
     )
 
@@ -108,9 +106,8 @@ def _setting_aside(path: Path, warn: Warn) -> Callable[[], bool] | None:
     return partial(location.set_aside, path, connection.identity(path), warn)
 
 
-def _tidying(pruned: str) -> Callable[[sqlite3.Connection], None]:
+def _tidying(due: bool) -> Callable[[sqlite3.Connection], None]:
     """What is done after a run, in a few milliseconds where it was short; pruning is daily."""
-    due = pruned < iso(time.time() - prune.EVERY_SECONDS)
 
     def tidy(conn: sqlite3.Connection) -> None:
         conn.execute(f"PRAGMA wal_autocheckpoint={connection.SHORT_LOG}")

@@ -1,13 +1,16 @@
-"""Asks the gateway without llm around it, in one process, in turn or at once."""
+"""Asks the gateway without llm around it: in turn or at once, in one process or in many."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from tests.harness import Llm
 
-__all__ = ["CODE", "asked", "at_once", "submit"]
+__all__ = ["CODE", "apart", "asked", "at_once", "submit"]
 
 CODE = """
 import json, os, sys, threading, time
@@ -80,6 +83,20 @@ def at_once(llm: Llm, *requests: Any, **how: Any) -> list[Any]:
     """Ask all of them at the same time."""
     found: list[Any] = asked(llm, list(requests), **how)[0]
     return found
+
+
+def apart(llm: Llm, *requests: Any, meanwhile: Callable[[], object]) -> list[Any]:
+    """Ask all of them at the same time, each in a process of its own."""
+    asking = [llm.popen(sys.executable, "-c", CODE, stdin=subprocess.PIPE) for _ in requests]
+    for process, request in zip(asking, requests, strict=True):
+        assert process.stdin is not None
+        process.stdin.write(json.dumps([request]).encode())
+    for process in asking:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    meanwhile()
+    return [json.loads(process.communicate(timeout=100)[0])[0] for process in asking]
 
 
 def submit(llm: Llm, env: dict[str, str] | None = None, **request: Any) -> Any:

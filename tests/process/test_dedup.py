@@ -13,7 +13,7 @@ import pytest
 from tests.fakes.claude import answer, ended, init, message, says, thinks, tool
 from tests.fakes.cli import FakeCli, until
 from tests.harness import Llm, Ran, Recorder, logged
-from tests.process.asking import asked, at_once, submit
+from tests.process.asking import apart, asked, at_once, submit
 
 SLOW = {"sleep": 1.5}
 
@@ -57,9 +57,23 @@ def repository(llm: Llm) -> Path:
 def test_identical_prompts_at_once_are_one_spawn(
     llm: Llm, claude: FakeCli, recorder: Recorder
 ) -> None:
-    """Thirty askers have the same answer and the same typed events; tokens are counted once."""
-    claude.does(slowly(tool("Read", {"file_path": "a"}, "b")))
-    told = at_once(llm, *[{"prompt": "same"}] * 30)
+    """Thirty processes have the same answer and the same typed events; tokens count once."""
+    gate, both = llm.work.parent / "joined", (message("A: $PROMPT"), ended("A: $PROMPT"))
+    claude.does(
+        [
+            init(),
+            thinks("hm"),
+            tool("Read", {"file_path": "a"}, "b"),
+            {"wait_for": str(gate)},
+            *both,
+        ]
+    )
+
+    def when_all_have_asked() -> None:
+        until(lambda: len(recorder.requests) == 30)
+        gate.touch()
+
+    told = apart(llm, *[{"prompt": "same"}] * 30, meanwhile=when_all_have_asked)
     assert len(claude.calls) == 1
     assert {one["answer"] for one in told} == {"A: same"} == {one["text"] for one in told}
     assert sorted(one["outcome"] for one in told) == ["joined"] * 29 + ["ran"]

@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from llm_gateway.commands import group
 from llm_gateway.events import Text
 from llm_gateway.request import Request
 from llm_gateway.store import prune
@@ -43,6 +45,11 @@ def run(name: str, ends: bool = True, events: int = 1) -> None:
     if ends:
         recorder.finish(f"R-{name}", name, "completed", partial_text="because")
     recorder.close()
+
+
+def last(conn: sqlite3.Connection) -> list[tuple[str]]:
+    """When pruning came to its end."""
+    return conn.execute("select value from meta where key = 'pruned_at'").fetchall()
 
 
 def jobs_with_events(conn: sqlite3.Connection) -> list[str]:
@@ -93,7 +100,7 @@ def test_a_big_job_is_pruned_in_small_batches_within_a_budget(conn: sqlite3.Conn
         began = time.perf_counter()
         prune.a_little(conn)
         took.append(time.perf_counter() - began)
-        if prune.last(conn):
+        if not prune.is_due(conn):
             break
     assert jobs_with_events(conn) == ["live", "new"]
     assert len(took) > 1 and sorted(took)[len(took) // 2] < 0.05
@@ -103,12 +110,23 @@ def test_a_run_prunes_once_a_day(conn: sqlite3.Connection) -> None:
     """At its end, without being asked, and on a slow machine the next run goes on with it."""
     for number in range(20):
         run(f"next-{number}")
-        if prune.last(conn):
+        if not prune.is_due(conn):
             break
     assert "old" not in jobs_with_events(conn)
-    first = prune.last(conn)
+    first = last(conn)
     run("afterwards")
-    assert prune.last(conn) == first != ""
+    assert last(conn) == first != []
+
+
+def test_a_command_prunes_too(conn: sqlite3.Connection) -> None:
+    """Who only collects what others asked has no run; what tells what would go takes nothing."""
+    assert CliRunner().invoke(group, ["prune", "--dry-run"]).exit_code == 0
+    assert jobs_with_events(conn) == ["live", "new", "old"]
+    for _ in range(20):
+        assert CliRunner().invoke(group, ["jobs"]).exit_code == 0
+        if not prune.is_due(conn):
+            break
+    assert jobs_with_events(conn) == ["live", "new"]
 
 
 def test_pruning_does_not_wait_for_a_lock(conn: sqlite3.Connection, tmp_path: Path) -> None:
