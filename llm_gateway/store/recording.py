@@ -31,6 +31,7 @@ __all__ = ["Recorder"]
 
 FLUSH_SECONDS = 0.05  # what somebody who follows the job waits for
 FLUSH_ROWS = 256
+FLUSH_CHARS = 1_000_000
 HELD_SECONDS = 30.0  # events wait no longer than this in memory
 HELD_CHARS = 4_000_000
 LOOK_SECONDS = 0.3
@@ -57,7 +58,8 @@ class _Live:
             return False
         if time.monotonic() - (self.tried or self.since) >= FLUSH_SECONDS:
             return True
-        return len(self.buffer) >= FLUSH_ROWS and self.tried is None
+        many = len(self.buffer) >= FLUSH_ROWS or self.buffer.chars >= FLUSH_CHARS
+        return many and self.tried is None
 
     def written(self) -> None:
         """No event is pending any more."""
