@@ -34,7 +34,7 @@ def test_it_begins_and_ends_datasette(llm: Llm, tmp_path: Path, number: signal.S
     out = tmp_path / "out"
     with open(out, "wb") as file:
         process = llm.start("gateway", "browse", "-p", "0", "--no-open", stdout=file, stderr=file)
-    until(lambda: "startup complete" in out.read_text(), 90, "Datasette's start")
+    until(lambda: "running on http" in out.read_text(), 90, "Datasette's start")
     base = next(x for x in out.read_text().splitlines() if x.startswith("http")).partition("/-/")[0]
     for path in ("/-/gateway/requests", "/gateway", "/gateway.json", "/-/databases.json"):
         assert status(base + path) == 403, path

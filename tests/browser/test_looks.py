@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.conftest import SHOTS, Sites
+from tests.browser.conftest import SHOTS, Site, Sites
 
 SCREENS = {
     "requests": "/-/gateway/requests?range=24h",
@@ -53,6 +54,27 @@ def looked_at(page: Any, name: str) -> None:
         for node in problem["nodes"][:3]
     ]
     assert bad == []
+
+
+def test_the_printed_address_logs_in_once(chromium: Any, tmp_path: Path) -> None:
+    """One browser is let in by it, and stays in; the next one is not."""
+    site = Site(tmp_path, None)
+    try:
+        ours, other = chromium.new_context(), chromium.new_context()
+        page = ours.new_page()
+        page.goto(site.wait().address)
+        assert page.url.startswith(f"{site.base}/-/gateway"), page.content()
+        for context, address, status in [
+            (ours, f"{site.base}/-/gateway/jobs", 200),
+            (other, site.address, 403),
+            (other, f"{site.base}/-/gateway/jobs", 403),
+        ]:
+            answer = context.new_page().goto(address)
+            assert (answer.status, address) == (status, address)
+        ours.close()
+        other.close()
+    finally:
+        site.close()
 
 
 @pytest.mark.parametrize("width", [1280, 400])

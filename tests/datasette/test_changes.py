@@ -47,7 +47,7 @@ class Served:
         self.log = folder / "log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=folder)
-        until(lambda: "startup complete" in self.log.read_text(), 90, "Datasette's start")
+        until(lambda: "running on http" in self.log.read_text(), 90, "Datasette's start")
 
     def ask(
         self, cookie: str = "", method: str = "GET", **headers: str
