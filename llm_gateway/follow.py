@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import sqlite3
 import time
 
@@ -79,7 +78,7 @@ class _Following:
             if self.timed:
                 self._check_clock(now)
             silent = now - self.heard > LAZY_AFTER
-            select.select([self.run.cancel], [], [], LAZY if silent else PATIENT)
+            self.run.cancel.wait(LAZY if silent else PATIENT)
             if self.run.cancel.reason or self._gone():
                 raise Canceled(f"Waiting for job {self.job_id} was interrupted.")
             if now - self.looked > OWNER_LOOKED_AT_EVERY:

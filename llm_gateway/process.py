@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -79,6 +80,12 @@ class Cancel:
 
     def fileno(self) -> int:
         return self._read
+
+    def wait(self, seconds: float) -> None:
+        """Return once it was asked, or after so many seconds."""
+        watch = select.poll()  # select() refuses descriptors above a thousand
+        watch.register(self._read, select.POLLIN)
+        watch.poll(seconds * 1000)
 
     def drain(self) -> None:
         with suppress(OSError):
@@ -193,6 +200,7 @@ class _Run:
         self.end_seen_at: float | None = None
         self.pidfd: int | None = None
         self.adopt = adopt
+        self.born: int | None = None
         self.selector = _selector()
         try:
             self.process = spawn(invocation)
@@ -201,14 +209,14 @@ class _Run:
             raise
         self.pid = self.process.pid
         RUNNING.add(self.pid)
-        self.born = proctree.start_time(self.pid)
-        if adopt:
-            proctree.adopt_orphans()
 
     def __enter__(self) -> _Run:
         return self
 
     def begin(self) -> None:
+        self.born = proctree.start_time(self.pid)
+        if self.adopt:
+            proctree.adopt_orphans()
         stdin, stdout, stderr = self._pipes()
         _widen(stdout)
         for pipe in (stdin, stdout, stderr):
@@ -422,7 +430,8 @@ class _Run:
     def _result(self) -> Ended:
         if self.stopping is not None or self._open_pipes:
             self._sweep()
-        code = self.process.poll()
+        leash.let_go(self.pid)
+        code = self.process.poll()  # which reaps it
         if code is not None and code < 0:
             self.ended.signal = -code
         else:

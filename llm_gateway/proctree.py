@@ -82,9 +82,9 @@ def adopt_orphans() -> None:
     """Make this process the parent of what its descendants orphan, so that none escapes (Linux)."""
     if not sys.platform.startswith("linux"):
         return
-    import ctypes
+    with suppress(ImportError, AttributeError, OSError):  # some builds of Python have no ctypes
+        import ctypes
 
-    with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 

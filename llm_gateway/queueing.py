@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable
 
@@ -42,7 +41,7 @@ def wait_for_place(run: Run, recorder: Recorder, say: Callable[[str], None]) -> 
             reaped = now
         _check(run, recorder, now - began)
         recorder.tick()
-        select.select([run.cancel], [], [], LOOK_EVERY)
+        run.cancel.wait(LOOK_EVERY)
 
 
 def _check(run: Run, recorder: Recorder, waited: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ def _pause(job: Execution, error: Transient, seconds: float) -> None:
         while (left := until - time.monotonic()) > 0:
             _check(job, error)
             job.recorder.tick()
-            select.select([job.run.cancel], [], [], min(left, LOOK_EVERY))
+            job.run.cancel.wait(min(left, LOOK_EVERY))
         _check(job, error)
     finally:
         job.patience.waited += time.monotonic() - began

@@ -68,6 +68,42 @@ def test_each_descriptor_that_may_be_missing(llm: Llm, claude: FakeCli) -> None:
     assert not [call.pid for call in claude.calls if alive(call.pid)]
 
 
+MANY = """
+import resource, threading
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+many = [os.open("/dev/null", os.O_RDONLY) for _ in range(1100)]
+
+def at_once(*prompts):
+    found = []
+    def one(prompt):
+        found.append(told(ask(request(prompt, retries=1))))
+    threads = [threading.Thread(target=one, args=(prompt,)) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+print(json.dumps([at_once("same", "same"), at_once("one", "another"), at_once("again")]))
+"""
+
+
+def test_a_program_with_more_than_a_thousand_descriptors(llm: Llm, claude: FakeCli) -> None:
+    """To join, to wait for a place and to wait for the next attempt is all the same to it."""
+    slow = {"steps": [init(), {"sleep": 0.5}, says("ok"), ended("ok")]}
+    busy = {"steps": [init(), ended("Overloaded", is_error=True, api_error_status=529)]}
+    claude.in_turn(slow, slow, slow, busy, slow)
+    found = gateway(llm, MANY, env={"LLM_GATEWAY_MAX_JOBS": "1"})
+    assert [outcome.get("answer") for outcomes in found for outcome in outcomes] == ["ok"] * 5
+    assert len(claude.calls) == 5
+
+
+def test_a_python_without_ctypes(llm: Llm, claude: FakeCli, tmp_path: Path) -> None:
+    """Then llm's command does not become the parent of orphans, and answers all the same."""
+    (tmp_path / "ctypes.py").write_text("raise ImportError('No module named _ctypes')")
+    assert llm(*ASK, "x", env={"PYTHONPATH": str(tmp_path)}).answer == "ok\n"
+
+
 def test_thirty_two_descriptors_are_enough(llm: Llm, claude: FakeCli) -> None:
     """``ulimit -n 32``: llm with all that it loads, and the recorder, and the CLI."""
     few = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))  # noqa: E731
