@@ -331,20 +331,14 @@ class _Asking:
 
     def _withdraw(self, error: GatewayError, claim: Claim) -> None:
         """The asker does not wait any more; a durable job ends with the last of them."""
-        conn = self.recorder.connection
-        if conn is None:
-            return
         interrupted = self.run.cancel.reason not in (None, KILLED)
-        last = not jobs.others_wait(conn, claim.job_id, self.request.id)
-        state = jobs.state_of(conn, claim.job_id)  # somebody may have submitted it meanwhile
-        if interrupted and last and state is not None and state.kind == "durable":
-            self.recorder.write("cancel", job_id=claim.job_id)
         self.recorder.write(
             "withdraw",
             request_id=self.request.id,
             category=error.category,
             message=str(error),
             status=state_of(error),
+            ends=claim.job_id if interrupted else None,
         )
 
     def _prepare(self, *, lock: bool) -> SessionPlan:

@@ -10,7 +10,6 @@ from llm_gateway.events import Done, Event, Messages, Reply
 from llm_gateway.store.codec import decode
 from llm_gateway.store.connection import write
 from llm_gateway.store.orphans import reap
-from llm_gateway.store.owner import lives, of_text
 from llm_gateway.store.text import seconds_of
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "get",
     "heard_at",
     "listed",
-    "others_wait",
     "reap",
     "reply_of",
     "request_cancel",
@@ -174,17 +172,6 @@ def spec_of(conn: sqlite3.Connection, job_id: str) -> str | None:
     """What a worker needs to run a job; None once it has ended."""
     row = conn.execute("SELECT spec_json FROM job_rows WHERE id = ?", (job_id,)).fetchone()
     return row[0] if row else None
-
-
-def others_wait(conn: sqlite3.Connection, job_id: str, request_id: str) -> bool:
-    """Whether somebody else still waits for the answer of that job."""
-    rows = conn.execute(
-        "SELECT asker FROM request_rows WHERE job_id = ? AND id <> ? AND asker IS NOT NULL"
-        " AND status IN ('queued', 'running')",
-        (job_id, request_id),
-    )
-    owners = (of_text(asker) for (asker,) in rows)
-    return any(owner is not None and lives(owner) is not False for owner in owners)
 
 
 def request_cancel(conn: sqlite3.Connection, job_id: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from llm_gateway.store import approvals, search, session_names, sessions
+from llm_gateway.store.owner import lives, of_text
 from llm_gateway.store.text import now
 
 __all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
@@ -194,10 +195,12 @@ def withdraw(
     message: str,
     status: str,
     joined: bool = False,
+    ends: str | None = None,
 ) -> None:
     """An asker does not wait any more; a job that goes on keeps the row of its first asker.
 
     :param joined: whatever it was, its row is to end.
+    :param ends: a job that goes on for nobody, unless somebody submitted it.
     """
     ended: dict[str, Any] = {
         "status": status,
@@ -209,6 +212,24 @@ def withdraw(
     if first and not joined:
         ended = {"asker": None}
     update(conn, "request_rows", ended, f"id = ? AND {_LIVE}", (request_id,))
+    # In one transaction with that: of two that go at once each would take the other for waiting.
+    if ends is not None and _is_durable(conn, ends) and not _waits(conn, ends):
+        cancel(conn, ends)
+
+
+def _is_durable(conn: sqlite3.Connection, job_id: str) -> bool:
+    row = conn.execute("SELECT kind FROM job_rows WHERE id = ?", (job_id,)).fetchone()
+    return row is not None and bool(row[0] == "durable")
+
+
+def _waits(conn: sqlite3.Connection, job_id: str) -> bool:
+    """Whether anybody who lives waits for the answer of a job."""
+    rows = conn.execute(
+        f"SELECT asker FROM request_rows WHERE job_id = ? AND asker IS NOT NULL AND {_LIVE}",
+        (job_id,),
+    )
+    askers = (of_text(asker) for (asker,) in rows)
+    return any(who is not None and lives(who) is not False for who in askers)
 
 
 def cancel(conn: sqlite3.Connection, job_id: str) -> None:

@@ -161,6 +161,26 @@ def test_ctrl_c_of_the_last_asker_ends_a_durable_job(
     gone(claude, below=False)
 
 
+def test_the_last_askers_of_a_durable_job_go_at_once(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """Each sees the other waiting, unless leaving and looking are one transaction."""
+    claude.does(*HANGS)
+    ask = ("-m", "gateway-claude", "-o", "durable", "1", "same")
+    asking = [llm.start(*ask)]
+    claude.wait_for_call()
+    asking += [llm.start(*ask), llm.start(*ask)]
+    for process in asking:
+        assert process.stdout is not None
+        until(lambda p=process: b"half" in os.read(p.stdout.fileno(), 4096))  # type: ignore[misc]
+    for process in asking:
+        process.send_signal(signal.SIGINT)
+    for process in asking:
+        process.wait(90)
+    assert settled(recorder) == ["canceled"]
+    gone(claude, below=False)
+
+
 def test_durable_without_a_recorder_runs_here(llm: Llm, claude: FakeCli) -> None:
     """It says so, and answers."""
     ran = llm(
