@@ -13,6 +13,8 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 
+from . import forks
+
 __all__ = ["hold", "let_go", "shell"]
 
 _WAIT = """
@@ -36,7 +38,9 @@ class _Shell:
     """The shell, and the end of its pipe that keeps it waiting."""
 
     def __init__(self) -> None:
-        read, self._write = os.pipe()
+        with forks.held_off():
+            read, self._write = os.pipe()
+            forks.own(self._write)
         try:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _WAIT],
@@ -48,7 +52,7 @@ class _Shell:
                 start_new_session=True,
             )
         except BaseException:
-            os.close(self._write)
+            forks.close(self._write)
             raise
         finally:
             os.close(read)
@@ -57,11 +61,8 @@ class _Shell:
     def say(self, word: str, groups: Iterable[int]) -> None:
         os.write(self._write, "".join(f"{word} {group}\n" for group in groups).encode())
 
-    def forget(self) -> None:
-        os.close(self._write)
-
     def end(self) -> None:
-        self.forget()
+        forks.close(self._write)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
 
@@ -112,13 +113,10 @@ def _tell(word: str, group: int) -> None:
 
 
 def _after_fork() -> None:
-    """A fork has none of these children, and must not hold the pipe in its parent's place."""
+    """A fork has none of these children."""
     global _lock, _shell
-    _lock = threading.Lock()
+    _lock, _shell = threading.Lock(), None
     _held.clear()
-    if _shell is not None:
-        _shell.forget()
-        _shell = None
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import IO, Protocol
 
-from . import leash, proctree
+from . import forks, leash, proctree
 from .errors import CliMissing, SpawnFailed
 from .records import field, record
 from .request import Invocation
@@ -116,20 +116,37 @@ class Ended:
 def spawn(invocation: Invocation) -> subprocess.Popen[bytes]:
     """Start the child in a session of its own, with three pipes and no inherited descriptor."""
     try:
-        return subprocess.Popen(
-            invocation.argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=invocation.cwd,
-            env=dict(invocation.env),
-            start_new_session=True,
-            bufsize=0,
-        )
+        with forks.held_off():
+            process = subprocess.Popen(
+                invocation.argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=invocation.cwd,
+                env=dict(invocation.env),
+                start_new_session=True,
+                bufsize=0,
+            )
+            for pipe in _pipes(process):
+                forks.own(pipe.fileno())
+        return process
     except OSError as error:
         raise _spawn_error(invocation, error) from error
     except ValueError as error:
         raise SpawnFailed(f"The command line cannot be passed to the system: {error}.") from error
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    """The child's stdin, stdout and stderr; no fork of this process has them."""
+    assert process.stdin and process.stdout and process.stderr
+    return process.stdin, process.stdout, process.stderr
+
+
+def _close(pipe: IO[bytes]) -> None:
+    if not pipe.closed:
+        forks.forget(pipe.fileno())
+        with suppress(OSError):
+            pipe.close()
 
 
 def _spawn_error(invocation: Invocation, error: OSError) -> CliMissing | SpawnFailed:
@@ -217,7 +234,7 @@ class _Run:
         self.born = proctree.start_time(self.pid)
         if self.adopt:
             proctree.adopt_orphans()
-        stdin, stdout, stderr = self._pipes()
+        stdin, stdout, stderr = _pipes(self.process)
         _widen(stdout)
         for pipe in (stdin, stdout, stderr):
             os.set_blocking(pipe.fileno(), False)
@@ -235,9 +252,8 @@ class _Run:
         if not self._exited():
             self._kill_tree()
         leash.let_go(self.pid)
-        for pipe in self._pipes():
-            with suppress(OSError):
-                pipe.close()
+        for pipe in _pipes(self.process):
+            _close(pipe)
         self.selector.close()
         if self.pidfd is not None:
             os.close(self.pidfd)
@@ -307,8 +323,7 @@ class _Run:
         if not stdin.closed:
             with suppress(KeyError, ValueError):
                 self.selector.unregister(stdin)
-            with suppress(OSError):
-                stdin.close()
+            _close(stdin)
 
     def _watch_exit(self) -> None:
         if hasattr(os, "pidfd_open"):
@@ -448,11 +463,6 @@ class _Run:
             if self.known:
                 time.sleep(0.01)
         self.ended.left = sorted(p.pid for p in self.known)
-
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
-        process = self.process
-        assert process.stdin and process.stdout and process.stderr
-        return process.stdin, process.stdout, process.stderr
 
 
 LADDER = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)

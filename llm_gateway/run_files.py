@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from . import forks
 from .ids import new_id
 
 __all__ = ["remove_left", "run_folder"]
@@ -43,8 +44,9 @@ def _made(place: str, stack: ExitStack) -> Path:
     stack.callback(_here.discard, folder.name)
     stack.callback(_remove, str(folder))
     new = folder / f"{LOCK}.new"
-    lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    stack.callback(os.close, lock)
+    with forks.held_off():
+        lock = forks.own(os.open(new, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    stack.callback(forks.close, lock)
     os.write(lock, b"\n")  # a full disk takes a directory and no word in it
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     new.rename(folder / LOCK)  # under this name it has been locked from the start

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import settings
+from . import forks, settings
 from .digest import sha256
 from .errors import InvalidInput
 from .pacing import end_turn
@@ -108,14 +108,16 @@ def exclusive(
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = sha256(session_id.encode()).hexdigest()[:32]
-        descriptor = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with forks.held_off():
+            descriptor = forks.own(os.open(folder / f"{name}.lock", flags, 0o600))
     except OSError:
         yield True
         return
     try:
         yield _wait_for(descriptor, session_id, say, canceled)
     finally:
-        os.close(descriptor)
+        forks.close(descriptor)
 
 
 def _wait_for(

@@ -4,6 +4,10 @@ Opening one costs more than all that a prompt does with it, because SQLite compi
 a run that waits for its CLI lends its own, and a hundred runs share a few. While a connection to a
 file is open, SQLite keeps the descriptors of those that were closed. So where a crowd was open at
 once, all go when none is in use, and no descriptor is left.
+
+SQLite does not know of forks: in one, it would believe to have its parent's locks on a file that
+the parent had open, and others would remove the log that it writes. So those that nobody needs are
+closed before a fork, and a file that was in use even so is left alone in it.
 """
 
 from __future__ import annotations
@@ -11,9 +15,10 @@ from __future__ import annotations
 import atexit
 import os
 import sqlite3
+import time
 from collections import Counter
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import NamedTuple
 
 from llm_gateway.store.connection import Connection, connect, identity
@@ -22,10 +27,13 @@ __all__ = ["Lent", "close_all", "give_back", "give_up", "leave", "lend", "take",
 
 _MOST = 4
 _IN_TURN = 2  # a run that is tidying up, and the next one, which has begun
+_FORK_WAITS = 0.5  # seconds
 _kept: list[Connection] = []
 _used: Counter[object] = Counter()  # runs that have or lent one, by process and file
 _crowded: set[object] = set()  # where one was closed while others were open
-_lock = Lock()
+_open: Counter[tuple[int, tuple[int, int]]] = Counter()  # connections, by process and file
+_inherited: set[tuple[int, int]] = set()  # files that the parent of this fork had open
+_lock = RLock()
 
 
 class Lent(NamedTuple):
@@ -36,8 +44,13 @@ class Lent(NamedTuple):
 
 
 def take(path: Path) -> Connection:
-    """A connection to the file that lies there now, which nobody else uses."""
-    lent = Lent(path, (os.getpid(), identity(path)))  # a fork has none of its parent's
+    """A connection to the file that lies there now, which nobody else uses.
+
+    :raises OSError: where the parent of this fork was writing there.
+    """
+    lent = Lent(path, (os.getpid(), identity(path)))
+    if lent.of[1] in _inherited:
+        raise OSError("this process was forked from one that was writing there")
     with _lock:
         _used[lent.of] += 1
     try:
@@ -65,7 +78,7 @@ def take_again(lent: Lent) -> Connection:
         return conn
     conn = _new(lent)
     if conn.file != lent.of[1]:
-        conn.close()
+        _end(conn)
         raise OSError(f"another file lies at {lent.path} now")
     return conn
 
@@ -87,10 +100,12 @@ def give_back(conn: sqlite3.Connection) -> None:
 
 def give_up(conn: sqlite3.Connection) -> None:
     """Close a connection that nobody is to have any more."""
-    conn.close()
-    if isinstance(conn, Connection):
-        _crowded.add(conn.of)
-        _done(conn.of)
+    if not isinstance(conn, Connection):
+        conn.close()
+        return
+    _end(conn)
+    _crowded.add(conn.of)
+    _done(conn.of)
 
 
 @atexit.register
@@ -109,7 +124,12 @@ def _kept_for(lent: Lent) -> Connection | None:
 
 
 def _new(lent: Lent) -> Connection:
-    conn = connect(lent.path)
+    _count(lent.of, 1)
+    try:
+        conn = connect(lent.path)
+    except BaseException:
+        _count(lent.of, -1)
+        raise
     conn.path, conn.of = lent
     return conn
 
@@ -134,5 +154,38 @@ def _done(of: object) -> None:
 def _close(connections: list[Connection]) -> None:
     for conn in connections:
         _kept.remove(conn)
-        if conn.of is not None and conn.of[0] == os.getpid():
-            conn.close()
+        _end(conn)
+
+
+def _end(conn: Connection) -> None:
+    conn.close()
+    if conn.of is not None:
+        _count(conn.of, -1)
+
+
+def _count(of: tuple[int, tuple[int, int]], by: int) -> None:
+    with _lock:
+        _open[of] += by
+        if not _open[of]:
+            del _open[of]
+
+
+def _before_fork() -> None:
+    """Close what is idle, and wait a moment for what is not: most runs tidy up, or lend theirs."""
+    until = time.monotonic() + _FORK_WAITS
+    while True:
+        _lock.acquire()
+        _close(list(_kept))
+        if not _open or time.monotonic() > until:
+            return
+        _lock.release()
+        time.sleep(0.002)
+
+
+def _after_fork() -> None:
+    _inherited.update(file for _, file in _open)
+    _open.clear()
+    _lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_after_fork)

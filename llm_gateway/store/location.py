@@ -111,6 +111,15 @@ def lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _after_fork() -> None:
+    """The thread that was looking is not there to say that it has."""
+    global _looking
+    _looking = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 def _own_directory(directory: Path) -> None:
     connection.make_directory(directory)
     if directory == settings.home() and directory.stat().st_mode & 0o077:

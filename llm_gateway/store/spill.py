@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from llm_gateway import forks
 from llm_gateway.store import connection
 from llm_gateway.store.operations import OPERATIONS
 from llm_gateway.store.text import dumps
@@ -52,7 +53,7 @@ class Spill:
     def close(self) -> None:
         """The run is over: whoever opens the recorder next may take the file in."""
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            forks.close(self._descriptor)
         self._descriptor = None
         self._written = 0
 
@@ -68,7 +69,9 @@ class Spill:
         if len(os.listdir(self.directory)) >= _MOST_FILES:
             raise OSError("too many spill files")
         self.path = self.directory / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
-        descriptor = connection.create_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        with forks.held_off():
+            descriptor = connection.create_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            forks.own(descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, dumps({"for": str(self.database)}).encode() + b"\n")
         return descriptor
