@@ -59,10 +59,11 @@ def test_a_reader_that_goes_away_while_text_flows(
     gone(claude)
 
 
-def test_a_reader_that_was_never_there(llm: Llm, claude: FakeCli, recorder: Recorder) -> None:
-    """``| true`` before the CLI says a word: its silence does not keep it alive."""
+def test_a_reader_that_leaves_before_the_first_word(llm: Llm, claude: FakeCli, recorder: Recorder) -> None:
+    """It goes before the CLI says a word, whose silence does not keep it alive."""
     claude.does(init(), tree(), {"hang": True})
-    out, err = shell(llm, '"$@" | true')
+    born = claude.folder / "calls" / "grandchild-001"
+    out, err = shell(llm, f'"$@" | until [ -e "{born}" ]; do sleep 0.05; done')
     assert "whoever read the answer went away" in err and session(claude) in err
     assert out == "" and "Traceback" not in err
     canceled(recorder)
