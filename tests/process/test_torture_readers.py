@@ -59,7 +59,9 @@ def test_a_reader_that_goes_away_while_text_flows(
     gone(claude)
 
 
-def test_a_reader_that_leaves_before_the_first_word(llm: Llm, claude: FakeCli, recorder: Recorder) -> None:
+def test_a_reader_that_leaves_before_the_first_word(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
     """It goes before the CLI says a word, whose silence does not keep it alive."""
     claude.does(init(), tree(), {"hang": True})
     born = claude.folder / "calls" / "grandchild-001"
