@@ -445,5 +445,8 @@ def _here() -> str:
 
 @atexit.register
 def _end_live_runs() -> None:
-    for run in list(LIVE):
+    runs = list(LIVE)
+    for run in runs:
+        run.stop()
+    for run in runs:
         run.close()

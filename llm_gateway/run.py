@@ -20,7 +20,7 @@ from .request import Access, Request
 
 __all__ = ["KILLED", "LIVE", "Run", "shortens_answer"]
 
-KILLED = "killed"
+CANCELED, KILLED = "canceled", "killed"
 
 
 def shortens_answer(request: Request) -> bool:
@@ -97,7 +97,9 @@ class Run:
             if not self._all_read and self._running.locked():
                 import asyncio
 
-                # Taking a tree down may take seconds that other tasks should have.
+                # Taking a tree down may take seconds that other tasks should have, and of many
+                # that end at once only a few are waited for at a time.
+                self.stop()
                 await asyncio.to_thread(self.close)
 
     def _was_read(self) -> None:
@@ -105,12 +107,18 @@ class Run:
         self._all_read = True
         self._read.set()
 
+    def stop(self, reason: str = CANCELED, *, now: bool = False) -> None:
+        """Have the child end, where it still runs, and wait for nothing."""
+        self._read.set()
+        if not self._all_read and self._thread.is_alive():
+            self.cancel(reason, now=now)
+
     def close(self, *, killed: bool = False) -> None:
         """End the child if it still runs and wait until its tree is gone; again means at once.
 
         :param killed: the process is ended by others, which withdraws nobody from a durable job.
         """
-        reason = KILLED if killed else "canceled"
+        reason = KILLED if killed else CANCELED
         try:
             self._end(reason, now=False)
         except KeyboardInterrupt:
@@ -119,11 +127,9 @@ class Run:
                 raise
 
     def _end(self, reason: str, *, now: bool) -> None:
-        self._read.set()
+        self.stop(reason, now=now)
         if not self._thread.is_alive():
             return
-        if not self._all_read:
-            self.cancel(reason, now=now)
         until = time.monotonic() + 10.0
         while self._running.locked() and (seconds := until - time.monotonic()) > 0:
             try:

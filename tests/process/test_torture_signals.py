@@ -243,3 +243,47 @@ status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 print(json.dumps([status, [type(event).__name__ for event in events][-1]]))
 """
     assert gateway(llm, code) == [7, "Done"]
+
+
+MANY = """
+import asyncio, concurrent.futures, threading
+
+def begun():
+    with open(sys.argv[1]) as file:
+        return file.read().count("begun")
+
+async def read(run):
+    async for event in run:
+        pass
+
+async def main():
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(pool)
+    tasks = [asyncio.create_task(read(ask(request(f"task {n}")))) for n in range(4)]
+    while begun() < 4:
+        await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+asyncio.run(main())
+for n in range(4):
+    threading.Thread(target=told, args=(ask(request(f"thread {n}")),), daemon=True).start()
+while begun() < 8:
+    time.sleep(0.05)
+print(json.dumps(None))
+"""
+
+
+def test_many_runs_that_end_at_once_are_asked_at_once(
+    llm: Llm, claude: FakeCli, tmp_path: Path
+) -> None:
+    """Tasks that are canceled, then the end of the program: none waits for another's tree."""
+    log = tmp_path / "log"
+    log.touch()
+    ends = f"trap 'echo asked >> {log}; sleep 1; echo ended >> {log}; exit' INT"
+    waits = f"echo begun >> {log}; while :; do sleep 0.05; done"
+    claude.path.write_text(f"#!/bin/sh\n{ends}\n{waits}\n")
+    gateway(llm, MANY, str(log))
+    told = [line for line in log.read_text().split() if line != "begun"]
+    assert told == [word for _ in range(2) for word in ("asked", "ended") for _ in range(4)]
