@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, aclosing, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import click
 import llm
 from llm.parts import AttachmentPart, StreamEvent, TextPart, ToolResultPart
 
@@ -33,8 +34,8 @@ __all__ = ["AsyncGatewayModel", "GatewayModel", "GatewayModelError"]
 MOST_FOR_JSON = 300_000
 
 
-class GatewayModelError(llm.ModelError):
-    """What llm shows when a prompt fails.
+class GatewayModelError(llm.ModelError, click.ClickException):
+    """What llm shows when a prompt fails; a sentence in ``llm chat`` too, which catches nothing.
 
     ``category`` is one word of ``llm_gateway.errors``; ``__cause__`` is the typed error.
     """

@@ -86,6 +86,16 @@ def test_chat_is_one_session(llm: Llm, claude: FakeCli) -> None:
     assert [call.prompt for call in claude.calls] == ["one", "two", "three"]
 
 
+def test_what_fails_in_chat_is_a_sentence(llm: Llm, claude: FakeCli) -> None:
+    """llm ends the chat, and itself catches nothing there."""
+    claude.in_turn(
+        {"steps": answer("ok"), "sessions": True},
+        {"steps": [init(), ended("Overloaded", is_error=True, api_error_status=529)]},
+    )
+    ran = llm("chat", *ASK, input="one\ntwo\nquit\n")
+    assert ran.error.startswith("Overloaded; try again later (session ")
+
+
 REPLY = """
 import llm
 first = llm.get_model("gateway-claude").prompt("one")
