@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import Any
@@ -62,11 +63,11 @@ class Progress:
     def tool(self, call: ToolCall) -> None:
         """Say that an action runs, where somebody is watching."""
         if self._terminal:
-            self._line(f"{DIM}· {described(call)}{PLAIN}")
+            self._line(_dim(f"· {described(call)}"))
 
     def line(self, text: str) -> None:
         """Say something that matters in a pipe as well."""
-        self._line(f"{DIM}{harmless(text)}{PLAIN}" if self._terminal else text)
+        self._line(_dim(harmless(text)) if self._terminal else text)
 
     def end(self) -> None:
         """Leave the cursor at the start of a line."""
@@ -92,6 +93,12 @@ class Progress:
             sys.stderr.flush()
         except (OSError, ValueError, RuntimeError):  # nobody reads, or a signal came amid it
             pass
+
+
+def _dim(text: str) -> str:
+    """The text as a terminal shows it dim; or as it is where styles are not wanted."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"{DIM}{text}{PLAIN}"
 
 
 def described(call: ToolCall) -> str:

@@ -35,6 +35,8 @@ Streams = Callable[[bool, bool], list[str]]
 def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
     """Make stdout and stderr terminals or not, on one sheet; dimming is left out."""
 
+    monkeypatch.setenv("TERM", "xterm")
+
     def make(out: bool, err: bool) -> list[str]:
         sheet: list[str] = []
         monkeypatch.setattr(sys, "stdout", Screen(out, sheet))
@@ -75,6 +77,19 @@ def test_with_the_answer_in_a_pipe_lines_stand_alone(streams: Streams) -> None:
     progress.tool(CALL)
     progress.line("careful")
     assert "".join(sheet) == "\x1b[2m· Read a.txt\x1b[0m\n\x1b[2mcareful\x1b[0m\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_lines_are_not_dim_where_styles_are_not_wanted(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    """By the person, or by a terminal that has none."""
+    monkeypatch.setenv(name, value)
+    sheet = streams(False, True)
+    progress = Progress()
+    progress.tool(CALL)
+    progress.line("careful")
+    assert "".join(sheet) == "· Read a.txt\ncareful\n"
 
 
 @pytest.mark.parametrize(
