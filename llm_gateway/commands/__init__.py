@@ -83,6 +83,11 @@ class Gateway(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if sys.stderr is None:  # it was closed, and click would put errors among the data
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

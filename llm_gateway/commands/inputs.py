@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from click.shell_completion import CompletionItem
 
-__all__ = ["SINCE", "find_job", "job_argument", "jobs_argument"]
+__all__ = ["SINCE", "AtLeastZero", "confirm", "find_job", "job_argument", "jobs_argument"]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -40,6 +40,19 @@ class Since(click.ParamType[str]):
 
 
 SINCE = Since()
+
+
+class AtLeastZero(click.FloatRange):
+    """A number from 0 on; nan, which is neither less nor more than anything, is none."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
 
 
 def _known_jobs(
@@ -70,6 +83,17 @@ job_argument = click.argument("job", metavar="ID", shell_complete=_known_jobs)
 jobs_argument = click.argument(
     "jobs", metavar="ID...", nargs=-1, required=True, shell_complete=_known_jobs
 )
+
+
+def confirm(question: str) -> None:
+    """Go on only where a person, or ``yes |``, says so."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except (click.Abort, RuntimeError) as error:  # Python's own, where stdin was closed
+        if isinstance(error, click.Abort) and not isinstance(error.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        raise exits.Failed("Nobody answered; -y does it without asking.", exits.USAGE) from None
 
 
 def find_job(conn: sqlite3.Connection | None, word: str) -> str:

@@ -12,7 +12,7 @@ import click
 
 from ..records import asdict
 from . import exits
-from .inputs import find_job, job_argument, jobs_argument
+from .inputs import AtLeastZero, find_job, job_argument, jobs_argument
 from .job_events import Lines, Printer
 from .job_show import show
 from .opening import recorder
@@ -79,7 +79,7 @@ def tail(job: str, follow: bool, as_json: bool) -> None:
 
 @job.command()
 @jobs_argument
-@click.option("--timeout", type=click.FloatRange(min=0), help="Seconds to wait at most.")
+@click.option("--timeout", type=AtLeastZero(), help="Seconds to wait at most.")
 def wait(jobs: tuple[str, ...], timeout: float | None) -> None:
     """Wait until jobs have ended; the exit code is the highest of theirs.
 

@@ -40,11 +40,13 @@ def show(job: str, as_json: bool) -> None:
         silent = last_event_age(conn, job_id) if row["status"] == "running" else None
         prompt = prompts_of(conn, [row["request_id"]]).get(row["request_id"])
     process = _health(row) if row["status"] == "running" else None
+    stopped = row["status"] in ("queued", "running") and _owner_is_stopped(row)
     if as_json:
         told = asdict(process) if process else None
-        print_json({**row, "process": told, "silent_seconds": silent})
+        owner = {"process": told, "owner_stopped": stopped, "silent_seconds": silent}
+        print_json({**row, **owner})
         return
-    for name, value in _described(row, prompt, process, silent):
+    for name, value in _described(row, prompt, process, silent, stopped):
         click.echo(f"{name + ':':<12}{value}")
 
 
@@ -60,8 +62,21 @@ def _health(row: dict[str, Any]) -> Health | None:
     return health(Process(row["pid"], row["pid_start"]))
 
 
+def _owner_is_stopped(row: dict[str, Any]) -> bool:
+    """Whether who runs it was stopped, as Ctrl-Z does: the CLI lives, and nobody listens to it."""
+    from llm_gateway.proctree import is_stopped
+    from llm_gateway.store.owner import lives, of_row
+
+    owner = of_row(row)
+    return owner is not None and lives(owner) is True and is_stopped(owner.pid)
+
+
 def _described(
-    row: dict[str, Any], prompt: str | None, process: Health | None, silent: float | None
+    row: dict[str, Any],
+    prompt: str | None,
+    process: Health | None,
+    silent: float | None,
+    stopped: bool,
 ) -> list[tuple[str, str]]:
     from llm_gateway.progress import harmless
 
@@ -81,6 +96,7 @@ def _described(
         "request": row["request_id"],
         "process": process and _of_process(row["pid"], process),
         "silent for": silent is not None and span(silent),
+        "owner": stopped and f"{row['owner_pid']} is stopped; kill -CONT {row['owner_pid']}",
     }
     return [(name, harmless(str(value))) for name, value in lines.items() if value]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .inputs import AtLeastZero, confirm
 from .opening import recorder
 from .output import json_option, print_json, say
 
@@ -24,7 +25,7 @@ def register(group: click.Group) -> None:
 @json_option
 @click.option(
     "--older-than",
-    type=click.FloatRange(min=0),
+    type=AtLeastZero(),
     metavar="DAYS",
     help="Whole requests that are older, with prompt, answer and job.",
 )
@@ -57,7 +58,7 @@ def prune(
             counts = store.waiting(conn, older)
             if not dry_run:
                 if counts["requests"] and not yes:
-                    click.confirm(f"Delete {_told(counts)}?", abort=True, err=True)
+                    confirm(f"Delete {_told(counts)}?")
                 conn.execute("PRAGMA secure_delete=ON")
                 counts = store.prune(conn, older=older)
                 search.take_in(conn)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import exits
+from .inputs import confirm
 from .models import chosen
 from .opening import recorder
 from .output import json_option, local_time, print_json, print_table, say
@@ -155,7 +156,7 @@ def delete(session: str, provider: str | None, yes: bool) -> None:
         title = _title(found["provider"])
         if not yes:
             stays = f" ({title} keeps its own)" if found["session_id"] else ""
-            click.confirm(f"Forget {_called(found)} of {title}{stays}?", abort=True, err=True)
+            confirm(f"Forget {_called(found)} of {title}{stays}?")
         with write(conn):
             session_names.delete(conn, found)
     if found["session_id"] is None:

@@ -161,6 +161,24 @@ def test_a_reader_that_goes_away_makes_no_noise(llm: Llm) -> None:
     assert (process.wait(60), process.stderr.read()) == (exits.READER_GONE, b"")
 
 
+@pytest.mark.parametrize("program", ["llm-gateway", "llm gateway"])
+def test_an_error_is_never_data(llm: Llm, program: str) -> None:
+    """With stderr closed it is lost; what reads stdout has nothing."""
+    for args in ("job result nobody", "jobs --no-such-option", "no-such-command"):
+        ran = llm.run("/bin/sh", "-c", f"exec {program} {args} 2>&-")
+        assert (ran.code, ran.out) == (exits.USAGE, "")
+
+
+@pytest.mark.parametrize("stdin", ["</dev/null", "<&-"])
+def test_a_question_that_nobody_answers_says_so(llm: Llm, stdin: str) -> None:
+    """And how to do it without one; nothing is done."""
+    llm("-m", "gateway-demo", "x").ok()
+    ran = llm.run("/bin/sh", "-c", f"exec llm-gateway prune --older-than 0 {stdin}")
+    assert (ran.code, ran.out) == (exits.USAGE, "")
+    assert ran.err.endswith("\nError: Nobody answered; -y does it without asking.\n")
+    assert len(json.loads(llm.run(PROGRAM, "jobs", "--json").answer)) == 1
+
+
 def test_ctrl_c_ends_a_command_with_its_own_code(llm: Llm) -> None:
     """In silence where nobody watches."""
     code = "from llm_gateway.commands import group\n@group.command()\ndef long():\n"

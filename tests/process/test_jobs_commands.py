@@ -178,6 +178,7 @@ def test_a_job_that_runs_can_be_looked_at_followed_and_canceled(llm: Llm) -> Non
     assert (early.exit_code, early.stdout) == (exits.LATER, "")
     assert f"job wait {job_id}" in early.stderr
     assert run("job", "wait", "--timeout", "0", job_id).exit_code == exits.TIMED_OUT
+    assert run("job", "wait", "--timeout", "nan", job_id).exit_code == exits.USAGE
     follower = llm.popen(PROGRAM, "job", "tail", "-f", job_id)
     assert run("job", "cancel", job_id).exit_code == 0
     err = follower.communicate(timeout=60)[1]
@@ -211,13 +212,16 @@ def test_a_job_whose_owner_does_not_act_is_ended_all_the_same(
     asker = llm.start("-m", "gateway-demo", "demo: hang")
     job_id = until(lambda: [j for j in listed() if j["pid"]])[0]["id"]
     child = _shown(job_id)
+    assert child is not None and child["owner_stopped"] is False
     asker.send_signal(signal.SIGSTOP)
     try:
+        assert until(lambda: _shown(job_id))["owner_stopped"] is True
+        way_out = f"{asker.pid} is stopped; kill -CONT {asker.pid}"
+        assert way_out in run("job", "show", job_id).stdout
         ran = run("job", "cancel", job_id)
     finally:
         asker.send_signal(signal.SIGCONT)
     assert (ran.exit_code, listed()[0]["status"]) == (0, "canceled"), ran.output
-    assert child is not None
     until(lambda: not alive(child["pid"]), what="the end of the CLI")
     assert asker.wait(60) != 0
     assert "did not act" in listed()[0]["error_message"], "the first word counts"

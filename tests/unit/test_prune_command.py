@@ -80,7 +80,7 @@ def test_what_was_pruned_is_nowhere_in_the_file(conn: sqlite3.Connection) -> Non
     assert not [path for path in files if b"xylophonist" in path.read_bytes()]
 
 
-@pytest.mark.parametrize("days", ["400000", "1e12", "inf", "nan"])
+@pytest.mark.parametrize("days", ["400000", "1e12", "inf"])
 def test_more_days_than_there_were_years_keep_everything(
     conn: sqlite3.Connection, days: str
 ) -> None:
