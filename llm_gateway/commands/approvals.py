@@ -83,7 +83,7 @@ def approval() -> None:
 def show(id: str, as_json: bool) -> None:
     """Show one approval: what was asked, what the rules said, and what was decided.
 
-    ID may be the beginning of one, or the id of the request.
+    ID may be the beginning of one, the id of the request, or @last for the newest.
 
     \b
     Example:
@@ -101,13 +101,22 @@ def _find(word: str) -> dict[str, Any]:
     from llm_gateway import settings
     from llm_gateway.store import approvals as store
 
+    log = settings.home()
     with recorder(spare=True) as conn:
-        found = store.by_id(conn, word) if conn is not None and word else []
+        if word == "@last":
+            found = store.in_log(log, limit=1) if conn is None else store.listed(conn, limit=1)
+        else:
+            found = store.by_id(conn, word) if conn is not None and word else []
     if not found and word:
-        log = store.from_log(settings.home())
-        found = [r for r in log if str(r["id"]).startswith(word) or r.get("requestId") == word]
+        found = [
+            record
+            for record in store.from_log(log)
+            if str(record["id"]).startswith(word) or record.get("requestId") == word
+        ]
     if len(found) == 1:
         return found[0]
+    if word == "@last":
+        raise exits.Failed("There are no approvals yet.", exits.USAGE)
     many = "several approvals begin so" if found else "no approval has it"
     raise exits.Failed(f"{word!r} is not the id of an approval: {many}.", exits.USAGE)
 

@@ -62,6 +62,7 @@ def test_a_denial(llm: Llm, claude: FakeCli, recorder: Recorder, tmp_path: Path)
     assert command("approvals", "--denied") == [line]
     assert command("approval", "show", line["id"]) == line
     assert command("approval", "show", denied["id"]) == line
+    assert command("approval", "show", "@last") == second
 
 
 def test_what_an_earlier_turn_reached_is_judged_again(
