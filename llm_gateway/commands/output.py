@@ -13,6 +13,8 @@ from unicodedata import combining, east_asian_width
 
 import click
 
+from ..store.text import span
+
 __all__ = [
     "json_option",
     "local_time",
@@ -69,23 +71,6 @@ def seconds_since(iso: str, until: str | None = None) -> float:
     from llm_gateway.store.text import seconds_of
 
     return max(0.0, (seconds_of(until) if until else time.time()) - seconds_of(iso))
-
-
-def span(seconds: float | None) -> str:
-    """A length of time in two units: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    if seconds is None:
-        return ""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
-        if whole >= size:
-            return _two(whole // size, unit, whole % size // part, smaller)
-    return _two(whole // 60, "min", whole % 60, "s") if whole >= 60 else f"{whole} s"
-
-
-def _two(large: int, unit: str, small: int, smaller: str) -> str:
-    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"
 
 
 def _terminal_width() -> int | None:

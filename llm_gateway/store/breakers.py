@@ -29,7 +29,7 @@ from llm_gateway.policy.child_env import is_secret
 from llm_gateway.policy.redact import redact
 from llm_gateway.store.connection import write
 from llm_gateway.store.owner import lives, of_text, this_process
-from llm_gateway.store.text import clean, iso, seconds_of
+from llm_gateway.store.text import clean, iso, seconds_of, span
 
 if TYPE_CHECKING:
     from llm_gateway.providers.base import Provider
@@ -172,10 +172,10 @@ def _times(failures: int) -> str:
 
 def _when(until: float, now: float) -> str:
     """A moment by the person's own clock, and how far off that is."""
-    seconds = max(1, round(until - now))
+    left = span(max(1, round(until - now)))
     there, here = time.localtime(until), time.localtime(now)
     form = "%H:%M:%S" if there[:3] == here[:3] else "%Y-%m-%d %H:%M:%S"
-    return f"at {time.strftime(form, there)} (in {seconds} s)"
+    return f"at {time.strftime(form, there)} (in {left})"
 
 
 # Transitions. Each gives the state that is to be kept.

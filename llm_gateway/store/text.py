@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_gateway.digest import sha256
 
-__all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash", "seconds_of"]
+__all__ = ["clean", "dumps", "iso", "now", "preview", "prompt_hash", "seconds_of", "span"]
 
 _PREVIEW_CHARS = 160
 
@@ -69,3 +69,20 @@ def seconds_of(moment: str) -> float:
     from datetime import datetime
 
     return datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp()
+
+
+def span(seconds: float | None) -> str:
+    """A length of time in two units: ``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if whole >= size:
+            return _two(whole // size, unit, whole % size // part, smaller)
+    return _two(whole // 60, "min", whole % 60, "s") if whole >= 60 else f"{whole} s"
+
+
+def _two(large: int, unit: str, small: int, smaller: str) -> str:
+    return f"{large} {unit} {small} {smaller}" if small else f"{large} {unit}"

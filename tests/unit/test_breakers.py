@@ -154,6 +154,12 @@ def test_a_stated_reset_opens_it_at_once(breaker: Breaker, seconds: float) -> No
     assert breaker.admit(T + seconds) == "half_open"
 
 
+def test_a_person_reads_how_long_it_is_left_alone(breaker: Breaker) -> None:
+    """In units for people: 59280 seconds tell nobody anything."""
+    breaker.failed(T, Limited("You've hit your limit", retry_at=T + 59_280))
+    assert "(in 16 h 28 min)" in breaker.refused(T).message
+
+
 @pytest.mark.parametrize("seconds", [-10.0, 2.0, 400 * 86_400.0])
 def test_a_pace_or_nonsense_opens_nothing(breaker: Breaker, seconds: float) -> None:
     """A wait of some seconds is what a retry is for."""
