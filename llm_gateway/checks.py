@@ -64,8 +64,10 @@ def _size(what: str, text: str) -> int:
         raise InvalidInput(f"{what} has a NUL character, which no CLI takes.")
     try:
         return len(text.encode())
-    except UnicodeEncodeError:
-        raise InvalidInput(f"{what} is not valid text: it has half a surrogate pair.") from None
+    except UnicodeEncodeError as error:
+        byte = "\udc80" <= text[error.start] <= "\udcff"  # as Python reads one from outside
+        wrong = "bytes that are not UTF-8" if byte else "half a surrogate pair"
+        raise InvalidInput(f"{what} is not valid text: it has {wrong}.") from None
 
 
 def _check_attachments(request: Request) -> None:

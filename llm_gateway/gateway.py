@@ -356,7 +356,7 @@ class _Asking:
             told=self.in_worker,
         )
         options, inherited = sessions.inherit(self.request.options, choice.last)
-        cwd = os.path.abspath(os.path.expanduser(options.cwd)) if options.cwd else _here()
+        cwd = _absolute(options.cwd)
         dirs = options.add_dirs and tuple(os.path.expanduser(d) for d in options.add_dirs)
         self.run.request = replace(self.request, options=replace(options, cwd=cwd, add_dirs=dirs))
         self.run.access = resolve_access(self.request.options.access, inherited, os.environ)
@@ -436,9 +436,10 @@ def _shortened_prompt(request: Request) -> Request:
     return replace(request, prompt=prompt, asked=request.prompt)
 
 
-def _here() -> str:
+def _absolute(path: str | None) -> str:
+    """The directory that is meant; empty where it lies in one that was deleted."""
     try:
-        return os.getcwd()
+        return os.path.abspath(os.path.expanduser(path)) if path else os.getcwd()
     except OSError:
         return ""
 

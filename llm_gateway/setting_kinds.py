@@ -72,7 +72,7 @@ def one_of(*words: str) -> Kind:
     """One of a few words."""
 
     def wrong(text: str) -> str | None:
-        return None if text.strip() in words else f"not one of {', '.join(words)}"
+        return None if text.strip() in words else f"not one of {', '.join(filter(None, words))}"
 
     return Kind("word", wrong)
 

@@ -110,12 +110,12 @@ def test_what_cannot_be_meant_is_refused_before_the_spawn(
 def test_bytes_that_are_no_text_are_refused_too(
     llm: Llm, claude: FakeCli, recorder: Recorder
 ) -> None:
-    """Invalid UTF-8 in argv is half a surrogate pair to Python."""
+    """Half a surrogate pair to Python; to who asked, and never saw one, what they are."""
     ran = llm.run(*llm.program("-m", "gateway-claude"), b"caf\xe9")
-    assert ran.error == "The prompt is not valid text: it has half a surrogate pair."
+    assert ran.error == "The prompt is not valid text: it has bytes that are not UTF-8."
     assert claude.calls == [] and recorder.request["status"] == "failed"
     ran = llm.run(*llm.program("-m", "gateway-claude", "x", "-s"), b"caf\xe9")
-    assert ran.error == "The system prompt is not valid text: it has half a surrogate pair."
+    assert ran.error == "The system prompt is not valid text: it has bytes that are not UTF-8."
     assert claude.calls == []
 
 

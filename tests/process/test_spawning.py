@@ -95,8 +95,9 @@ import os, shutil, sys
 os.makedirs(sys.argv[1]); os.chdir(sys.argv[1]); shutil.rmtree(sys.argv[1])
 os.execv(sys.argv[2], sys.argv[2:])
 """
-    ran = llm.python(code, str(gone), *llm.program(*ASK, "x"))
-    assert ran.error == "The directory . does not exist (any more)."
+    for options in ((), ("-o", "cwd", "."), ("-o", "cwd", "below")):
+        ran = llm.python(code, str(gone), *llm.program(*ASK, *options, "x"))
+        assert ran.error == "The directory . does not exist (any more)."
     assert claude.calls == []
 
 

@@ -132,6 +132,7 @@ def test_the_operators_switch_is_the_environments_alone(tmp_path: Path) -> None:
     ("name", "value", "text"),
     [
         ("LLM_GATEWAY_ALLOW_FULL_ACCESS", "yes", "neither 0 nor 1"),
+        ("LLM_GATEWAY_APPROVAL_POLICY", "loose", "not one of strict, balanced, permissive, ask"),
         ("LLM_GATEWAY_LOGS_DB", "~no_such_user_/x.db", "no user no_such_user_"),
         ("LLM_GATEWAY_HOME", "~no_such_user_/x", "no user no_such_user_"),
     ],
