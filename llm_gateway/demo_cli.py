@@ -37,7 +37,10 @@ def main(argv: list[str] | None = None) -> None:
     _print("session", session=session["id"], model=args.model or MODEL, version=VERSION)
     answer = _answer(prompt, session, args)
     session["turns"].append({"prompt": prompt, "answer": answer})
-    _save(args.home, session)
+    try:
+        _save(args.home, session)
+    except OSError as error:
+        _fail("cli_error", f"the session cannot be kept: {error}")
     _print("done", stop_reason="end_turn", usage=_usage(prompt, session, answer))
 
 

@@ -20,6 +20,7 @@ __all__ = ["look"]
 
 AREA = "recorder"
 CHECK_SECONDS = 20.0
+LITTLE_ROOM = 4 * 1024 * 1024
 LARGE_WAL = 256 * 1024 * 1024
 SILENT_SECONDS = 300.0
 
@@ -56,6 +57,14 @@ def _directory() -> Iterator[Finding]:
     elif home.stat().st_mode & 0o077:
         text = f"others on this machine may look into {home}"
         yield Finding(AREA, "directory", WARNING, text, f"chmod 700 {home}")
+    if home.is_dir() and (room := _room(home)) < LITTLE_ROOM:
+        text = f"the disk that {home} is on is full: {room // 1024:,} KiB are left"
+        yield Finding(AREA, "disk", BROKEN, text, f"make room there: df -h {home}")
+
+
+def _room(folder: Path) -> int:
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def _spilled() -> Iterator[Finding]:

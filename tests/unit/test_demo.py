@@ -145,6 +145,14 @@ def test_system_images_and_schema(tmp_path: Path) -> None:
     assert json.loads(said(events)) == {"n": 7}
 
 
+def test_a_session_that_cannot_be_kept_is_a_sentence(tmp_path: Path) -> None:
+    """A home that is no directory; the answer was said before."""
+    (tmp_path / "home").touch()
+    code, events = demo(tmp_path, "one")
+    assert (code, said(events)[:13]) == (1, "You said: one")
+    assert events[-1]["message"].startswith("the session cannot be kept: ")
+
+
 def test_its_sessions_are_private(tmp_path: Path) -> None:
     """0700 and 0600."""
     demo(tmp_path, "secret", "--session-id", "s-1")

@@ -50,6 +50,15 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "gateway").exists()
 
 
+def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite only says that it cannot read or write."""
+    recorder(tmp_path)
+    assert ("recorder", "disk") not in states(look())
+    monkeypatch.setattr("llm_gateway.doctor_recorder.LITTLE_ROOM", 1 << 80)
+    found = states(look())["recorder", "disk"]
+    assert found.state == BROKEN and "KiB are left" in found.text
+
+
 def test_a_good_recorder(tmp_path: Path) -> None:
     """Path, size, schema, WAL and integrity; nothing in it changes."""
     path = recorder(tmp_path)
