@@ -15,7 +15,6 @@ from .records import record
 from .request import Access, SessionPlan
 from .run import Run
 from .spec import spec_of
-from .store import claims
 from .store.claims import Claim, Full, Limits
 from .store.jobs import heard_at
 from .store.recorder import Recorder
@@ -76,7 +75,7 @@ class Claiming:
                 kind=self.kind,
                 columns=self._columns(at),
                 head=at,
-                fingerprint=self._fingerprint(conn, since),
+                fingerprint=self._fingerprint(since),
                 since=since,
                 limits=limits(),
                 joins=WORKER_KINDS if self.kind in WORKER_KINDS else ("foreground", *WORKER_KINDS),
@@ -119,13 +118,15 @@ class Claiming:
             session=sessions.turn_of(self.request, self.plan),
         )
 
-    def _fingerprint(self, conn: sqlite3.Connection, since: str) -> str | None:
+    def _fingerprint(self, since: str) -> str | None:
         """Of the workspace, where there is an answer that it may be good for."""
         asked = self.request.options.reuse
         default = self.kind == "submitted" or settings.reuse()
         if self.key is None or self.access is not Access.READ:
             return None
-        if not (default if asked is None else asked) or not claims.reusable(conn, self.key, since):
+        if not (default if asked is None else asked):
+            return None
+        if not self.recorder.can_reuse(self.key, since):
             return None
         from .dedup.fingerprint import fingerprint
 

@@ -6,7 +6,7 @@ import sqlite3
 import time
 
 from . import errors
-from .errors import Canceled, GatewayError, IdleTimedOut, Orphaned, TimedOut
+from .errors import Canceled, CliError, GatewayError, IdleTimedOut, Orphaned, TimedOut
 from .events import Done, Event, Reply, ToolCall, ToolResult
 from .pacing import end_turn
 from .proctree import is_stopped
@@ -35,7 +35,13 @@ def followed(run: Run, conn: sqlite3.Connection, job_id: str, *, timed: bool = T
     :raises Withdrawn: where it was canceled and this asker may run it itself.
     """
     end_turn()
-    return _Following(run, conn, job_id, timed).reply()
+    try:
+        return _Following(run, conn, job_id, timed).reply()
+    except sqlite3.Error as error:
+        raise CliError(
+            f"The flight recorder cannot be read any more ({error}), so the answer of job {job_id} "
+            "does not arrive here; it goes on."
+        ) from error
 
 
 class _Following:

@@ -9,7 +9,6 @@ from .claiming import limits
 from .errors import Canceled, TimedOut
 from .pacing import end_turn
 from .run import Run
-from .store.claims import place_of
 from .store.fetching import reap_if_possible
 from .store.recorder import Recorder
 
@@ -23,20 +22,21 @@ SAY_EVERY = 30.0
 def wait_for_place(run: Run, recorder: Recorder, say: Callable[[str], None]) -> None:
     """Return when the job runs; says its place when it changes, at most twice a minute.
 
+    Where nobody can tell any more whether it is its turn, it runs.
+
     :raises Canceled: it was withdrawn. :raises TimedOut: its own time-out ran out first.
     """
     end_turn()
     began = reaped = time.monotonic()
     said_at, said = 0.0, 0
-    while (conn := recorder.connection) is not None:
-        place = place_of(conn, run.job_id, limits())
+    while (place := recorder.place_of(run.job_id, limits())) is not None:
         if place < 0 or (place == 0 and recorder.promote(run.job_id, limits())):
             break
         now = time.monotonic()
         if place > 0 and place != said and now - said_at > (SAY_EVERY if said else 0.0):
             say(f"waiting for a place: {place} in the queue (see: llm gateway jobs)")
             said_at, said = now, place
-        if now - reaped > REAP_EVERY:
+        if now - reaped > REAP_EVERY and (conn := recorder.connection) is not None:
             reap_if_possible(conn)
             reaped = now
         _check(run, recorder, now - began)

@@ -36,8 +36,8 @@ def prompts_of(conn: sqlite3.Connection, request_ids: Sequence[str]) -> dict[str
 
 
 def reap_if_possible(conn: sqlite3.Connection, job_id: str | None = None) -> None:
-    """Find out who is gone, unless somebody holds the file: then the next look does."""
-    with suppress(sqlite3.OperationalError):
+    """Find out who is gone, where the file can be read and written: else the next look does."""
+    with suppress(sqlite3.DatabaseError):
         reap(conn, job_id)
 
 

@@ -66,6 +66,14 @@ def _looked_at(path: Path) -> connection.Connection:
 
 def _opened(path: Path, warn: Warn) -> Recorder:
     conn = open_file(path, warn)
+    try:
+        return _of(conn, path, warn)
+    except BaseException:
+        idle.give_up(conn)
+        raise
+
+
+def _of(conn: connection.Connection, path: Path, warn: Warn) -> Recorder:
     spilled = _spill()
     if version_of(conn) > VERSION:
         warn(f"{path} was written by a newer llm-gateway; this run goes to a spill file for it")

@@ -18,7 +18,16 @@ from llm_gateway.events import Event, Reply
 from llm_gateway.request import Request
 from llm_gateway.store import rows, session_names, sessions
 from llm_gateway.store.buffer import EventBuffer
-from llm_gateway.store.claims import Claim, Limits, Wanted, claim, promote, take
+from llm_gateway.store.claims import (
+    Claim,
+    Limits,
+    Wanted,
+    claim,
+    place_of,
+    promote,
+    reusable,
+    take,
+)
 from llm_gateway.store.jobs import state_of
 from llm_gateway.store.owner import Owner, this_process
 from llm_gateway.store.rows import LEASE_SECONDS
@@ -187,6 +196,17 @@ class Recorder:
             return False
         self._live[job_id] = _Live(True, 0)
         return True
+
+    def place_of(self, job_id: str, limits: Limits) -> int | None:
+        """How many are before a queued job, as in ``claims``; None where that cannot be read."""
+        if self._writer.broken:
+            return None
+        place: int | None = self._writer.read(place_of, job_id, limits)
+        return place
+
+    def can_reuse(self, key: str, since: str) -> bool:
+        """Whether there is an answer that a fingerprint may turn out to be good for."""
+        return bool(self._writer.read(reusable, key, since))
 
     def promote(self, job_id: str, limits: Limits) -> bool:
         """Let a queued job run if it is its turn."""

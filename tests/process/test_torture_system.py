@@ -284,3 +284,41 @@ def test_a_recorder_that_cannot_be_used(
     assert (ran.answer, ran.err.count("\n")) == ("ok\n", 1), ran.err
     assert llm("-c", "y").answer == "ok\n"
     assert [call.prompt for call in claude.calls] == ["x", "y"]
+
+
+@pytest.mark.parametrize("index", ["job_rows_status", "request_rows_status"])
+def test_a_page_of_the_recorder_that_is_corrupt(
+    llm: Llm, claude: FakeCli, recorder: Recorder, index: str
+) -> None:
+    """The file opens, and looking for who is gone is the first to meet the page."""
+    llm(*ASK, "one").ok()
+    conn = sqlite3.connect(recorder.path)
+    page = conn.execute("select rootpage from sqlite_schema where name = ?", (index,)).fetchone()[0]
+    size = conn.execute("pragma page_size").fetchone()[0]
+    conn.close()
+    with recorder.path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    ran = llm(*ASK, "two")
+    assert ran.answer == "ok\n"
+    assert ran.err.count("\n") == 1 and "was corrupt" in ran.err
+
+
+def test_a_recorder_that_is_cut_off_while_a_job_is_waited_for(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """Who runs it has the answer; who joined it is told why not, and where it goes on."""
+    llm(*ASK, "first").ok()
+    claude.does(init(), says("half "), {"sleep": 3}, says("done", start=False), ended("half done"))
+    owner = llm.start(*ASK, "same")
+    claude.wait_for_call(2)
+    joined = llm.start(*ASK, "same")
+    assert joined.stdout is not None and joined.stdout.read(5) == b"half "
+    conn = sqlite3.connect(recorder.path)
+    conn.execute("pragma wal_checkpoint(truncate)").fetchall()
+    conn.close()
+    os.truncate(recorder.path, 4096)
+    out, _ = owner.communicate(timeout=60)
+    assert (out, owner.returncode) == (b"half done\n", 0)
+    _, err = joined.communicate(timeout=60)
+    assert joined.returncode == 1 and b"cannot be read any more" in err
