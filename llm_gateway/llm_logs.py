@@ -39,8 +39,17 @@ def log_answers(
 ) -> None:
     """Write the answers of completed jobs to llm's logs, unless those are off; one process a time.
 
-    What fails is tried again by the next fetch: the answer itself is there.
+    What fails is told and tried again by the next fetch: the answer itself is there.
     """
+    try:
+        _log_answers(conn, job_ids, warn)
+    except (OSError, sqlite3.Error) as error:
+        warn(f"llm's logs do not have the answer yet: {error}")
+
+
+def _log_answers(
+    conn: sqlite3.Connection, job_ids: Iterable[str], warn: Callable[[str], None]
+) -> None:
     from llm.cli import logs_db_path, logs_on
 
     if not logs_on():

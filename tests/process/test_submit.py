@@ -79,6 +79,19 @@ def test_a_submitted_job_is_logged_once_when_it_is_fetched(llm: Llm, recorder: R
     assert {r["conversation_id"] for r in rows} == {row["conversation_id"]}
 
 
+def test_logs_of_llms_that_cannot_be_opened_cost_a_warning(llm: Llm, tmp_path: Path) -> None:
+    """Neither the answer nor the exit code; the next fetch logs it."""
+    job_id = llm("gateway", "submit", *DEMO, "hello").answer.strip()
+    (tmp_path / "file").touch()
+    for args in (("wait", job_id), ("result", job_id)):
+        ran = llm("gateway", "job", *args, env={"LLM_USER_PATH": str(tmp_path / "file")})
+        assert ran.ok().err.startswith("llm's logs do not have the answer yet: ")
+    assert ran.out.startswith("You said: hello\n")
+    assert said("logs", "--json") == []
+    llm("gateway", "job", "result", job_id).ok()
+    assert [row["prompt"] for row in said("logs", "--json")] == ["hello"]
+
+
 def test_submit_returns_while_the_job_goes_on() -> None:
     """Until it is canceled, here."""
     job_id = submit(*DEMO, "demo: hang")
