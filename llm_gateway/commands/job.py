@@ -59,6 +59,7 @@ def tail(job: str, follow: bool, as_json: bool) -> None:
       llm gateway job tail -f @last
       llm-gateway job tail --json @last | jq -r 'select(.kind == "tool_call") | .name'
     """
+    from llm_gateway.foreground import stdout_gone
     from llm_gateway.store import jobs
 
     with recorder() as conn:
@@ -69,6 +70,8 @@ def tail(job: str, follow: bool, as_json: bool) -> None:
             printer.print_new(conn, job_id)
             if not follow:
                 break
+            if stdout_gone():  # no write would tell while the job is silent
+                raise BrokenPipeError
         if row["status"] == "completed":
             printer.finish(jobs.reply_of(conn, job_id))
             _taken(conn, job_id)

@@ -189,6 +189,17 @@ def test_a_job_that_runs_can_be_looked_at_followed_and_canceled(llm: Llm) -> Non
     assert again.exit_code == 0 and "had ended before" in again.stderr
 
 
+def test_a_follower_ends_with_its_reader(llm: Llm) -> None:
+    """As tail -f does, though the job says nothing that could not be written."""
+    job_id = llm("gateway", "submit", "-m", "gateway-demo", "demo: hang").answer.strip()
+    follower = llm.popen(PROGRAM, "job", "tail", "-f", "--json", job_id)
+    assert follower.stdout is not None and follower.stderr is not None
+    assert json.loads(follower.stdout.readline())["kind"] == "session"
+    follower.stdout.close()
+    assert (follower.wait(60), follower.stderr.read()) == (exits.READER_GONE, b"")
+    assert run("job", "cancel", job_id).exit_code == 0
+
+
 def test_a_job_that_waits_for_its_session_says_so_and_can_be_canceled(llm: Llm) -> None:
     """By its owner, at once: nobody has to end it."""
     named = ("gateway", "submit", "-m", "gateway-demo", "-o", "session", "one")
