@@ -276,7 +276,8 @@ class Execution:
             fingerprint=next(iter(self.seen), None),
             reusable=reply is not None and self._touched_files_only(reply),
             delivered=reply is not None and not self.in_worker,
-            breaker_state=self.breaker.state,
+            # It is made of the environment, which may be what failed.
+            breaker_state=self.breaker.state if "breaker" in vars(self) else None,
         )
 
     def _touched_files_only(self, reply: Reply) -> bool:

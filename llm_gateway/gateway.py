@@ -13,8 +13,8 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from . import nesting, sessions, settings
@@ -24,7 +24,6 @@ from .errors import (
     CliError,
     GatewayError,
     InvalidInput,
-    NotStarted,
     Orphaned,
     PermissionDenied,
     SpawnFailed,
@@ -164,8 +163,9 @@ class _Asking:
         durable = self._durable()
         plan = self._ready(lock=not durable)
         while True:
-            claiming = self._claiming(plan, "durable" if durable else "foreground")
-            claim = self._recorded(claiming.claim)
+            with self._refusals():
+                claiming = self._claiming(plan, "durable" if durable else "foreground")
+                claim = claiming.claim()
             if claim is None:
                 if durable:
                     self.say(HERE)
@@ -199,7 +199,8 @@ class _Asking:
                 "optimize_response shortens what a prompt prints; a job keeps its answer whole."
             )
         plan = self._ready(lock=False)
-        claim = self._recorded(self._claiming(plan, "submitted").claim)
+        with self._refusals():
+            claim = self._claiming(plan, "submitted").claim()
         if claim is None:
             raise CliError("The recorder could not take the job; llm gateway doctor says why.")
         if claim.outcome in ("ran", "queued"):
@@ -234,10 +235,17 @@ class _Asking:
 
     def _ready(self, *, lock: bool) -> SessionPlan:
         """Everything that can be refused before anybody is asked; what is refused is recorded."""
-        try:
+        with self._refusals():
             plan = self._prepare(lock=lock)
             self._check()
             self._approve()
+        return plan
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What fails before anything is begun is recorded as well."""
+        try:
+            yield
         except GatewayError as error:
             self._denied(error)
             raise
@@ -245,14 +253,6 @@ class _Asking:
             failed = CliError(f"The gateway itself failed: {error!r}")
             self._denied(failed)
             raise failed from error
-        return plan
-
-    def _recorded(self, claim: Callable[[], Claim | None]) -> Claim | None:
-        try:
-            return claim()
-        except NotStarted as error:
-            self._denied(error)
-            raise
 
     def _denied(self, error: GatewayError) -> None:
         """The row of a request for which nothing was run."""

@@ -48,9 +48,9 @@ def list_price(vendor: str, model: str, usage: Usage) -> float | None:
     )
     try:
         found = genai_prices.calc_price(tokens, model_ref=model, provider_id=vendor)
-    except (LookupError, ValueError):
-        return None
-    if not _is_named(model, found.model):
+        if not _is_named(model, found.model):
+            return None
+    except Exception:  # whatever the library has, it costs nobody the answer
         return None
     return round(float(found.total_price) * parts, 9)
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from llm_gateway import proctree
+from llm_gateway import proctree, settings
 from llm_gateway.store import owner
 from llm_gateway.store.connection import write
 from llm_gateway.store.text import now
@@ -32,6 +32,7 @@ _PATIENCE = 1.0
 
 def reap(conn: sqlite3.Connection, job_id: str | None = None) -> list[str]:
     """Return the jobs that turned out to be orphans, of all or of one; nothing else is touched."""
+    _take_in_spilled(conn)
     _close_left(conn)
     own = owner.this_process()  # it may have a hundred of them, and it lives
     values: tuple[object, ...] = (own.pid, own.pid_start, own.boot_id, own.pid_ns)
@@ -41,17 +42,17 @@ def reap(conn: sqlite3.Connection, job_id: str | None = None) -> list[str]:
     rows = [dict(zip(names, row, strict=True)) for row in cursor]
     lives = cache(owner.lives)  # a process may have a hundred of them
     gone = [row for row in rows if is_gone(row, lives)]
-    if gone:
-        _take_in_spilled(conn)
     return [row["id"] for row in gone if _orphaned(conn, row)]
 
 
 def _take_in_spilled(conn: sqlite3.Connection) -> None:
-    """How it ended may be in a spill file; then it is no orphan, and its answer is not lost."""
-    from llm_gateway import settings
+    """How a job ended may be in a spill file, whether or not its owner is still there."""
+    spilled = settings.home() / "spill"
+    if not spilled.is_dir():
+        return
     from llm_gateway.store.spill import take_in
 
-    take_in(conn, settings.home() / "spill", settings.logs_db() or Path(), _PATIENCE)
+    take_in(conn, spilled, settings.logs_db() or Path(), _PATIENCE)
 
 
 def _close_left(conn: sqlite3.Connection) -> None:

@@ -68,19 +68,29 @@ class Spill:
         connection.make_directory(self.directory)
         if len(os.listdir(self.directory)) >= _MOST_FILES:
             raise OSError("too many spill files")
-        self.path = self.directory / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
-        with forks.held_off():
-            descriptor = connection.create_private(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            forks.own(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        descriptor = self._locked()
         os.write(descriptor, dumps({"for": str(self.database)}).encode() + b"\n")
         return descriptor
+
+    def _locked(self) -> int:
+        """A new file, and another one where it was taken in before it had its lock."""
+        while True:
+            self.path = self.directory / f"{time.time_ns():020d}-{os.getpid()}.jsonl"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with forks.held_off():
+                descriptor = forks.own(connection.create_private(self.path, flags))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+            forks.close(descriptor)
 
 
 def take_in(conn: sqlite3.Connection, directory: Path, database: Path, wait: float) -> int:
     """Do what earlier runs could not, oldest first; how many files were taken in and deleted."""
     taken = 0
-    for name in _names(directory)[:_FILES_AT_ONCE]:
+    for name in _names(directory):
+        if taken == _FILES_AT_ONCE:
+            break
         path = directory / name
         with suppress(OSError), _locked(path) as descriptor:
             if descriptor is not None and _meant_for(descriptor, database):

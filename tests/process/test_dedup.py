@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from tests.fakes.claude import answer, ended, init, message, says, thinks, tool
 from tests.fakes.cli import FakeCli, until
 from tests.harness import Llm, Ran, Recorder, logged
-from tests.process.asking import apart, asked, at_once, submit
+from tests.process.asking import CODE, apart, asked, at_once, submit
 
 SLOW = {"sleep": 1.5}
 
@@ -384,3 +387,30 @@ def test_a_joiner_that_heard_something_fails_with_the_owner(llm: Llm, claude: Fa
     assert second.returncode == 1
     assert b"Error: Job " in err and b"interrupted" in err
     assert len(claude.calls) == 1
+
+
+def test_an_end_that_could_not_be_written_reaches_who_joined(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """It is in a spill file, and the program that wrote it lives on and never looks again."""
+    claude.does(init(), says("half "), {"sleep": 2}, says("done", start=False), ended("half done"))
+    stays = f"{CODE}\nsys.stdout.flush()\ntime.sleep(120)"
+    owner = llm.popen(sys.executable, "-c", stays, stdin=subprocess.PIPE)
+    assert owner.stdin is not None and owner.stdout is not None
+    owner.stdin.write(json.dumps([{"prompt": "same"}]).encode())
+    owner.stdin.close()
+    claude.wait_for_call()
+
+    def locked() -> None:
+        until(lambda: len(recorder.requests) == 2)
+        holder = sqlite3.connect(recorder.path, isolation_level=None, timeout=30)
+        holder.execute("begin immediate")
+        assert owner.stdout is not None
+        assert "spill" in json.loads(owner.stdout.readline())[0]["notices"][0]
+        holder.execute("rollback")
+        holder.close()
+
+    (joined,) = apart(llm, {"prompt": "same"}, meanwhile=locked)
+    assert (joined["outcome"], joined["answer"]) == ("joined", "half done")
+    assert owner.poll() is None and len(claude.calls) == 1
+    owner.kill()

@@ -98,6 +98,19 @@ def test_a_provider_may_have_an_option_of_its_own(llm: Llm, install: Install) ->
     assert "mood" in llm("models", "--options", "-m", "gateway-tiny", env=env).answer
 
 
+def test_a_provider_that_cannot_make_an_environment(
+    llm: Llm, bin_dir: Path, install: Install, recorder: Recorder
+) -> None:
+    """Whether or not the prompt could be another one's answer, its row ends."""
+    fails = '    def environment(self, *_):\n        raise RuntimeError("no way")\n\n'
+    env = install("gateway_tiny", TINY.replace("    def plan(", f"{fails}    def plan("))
+    FakeCli(bin_dir, "tiny")
+    for option in ("0", "1"):
+        ran = llm("-m", "gateway-tiny", "-o", "force_refresh", option, "one", env=env)
+        assert "The gateway itself failed" in ran.error and "no way" in ran.error
+    assert [row["status"] for row in recorder.requests] == ["failed", "failed"]
+
+
 def test_a_provider_of_sixty_lines(
     llm: Llm, bin_dir: Path, install: Install, recorder: Recorder
 ) -> None:

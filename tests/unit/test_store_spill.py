@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 
 from llm_gateway.events import Messages, Reply, Text
 from llm_gateway.request import Request
-from llm_gateway.store import writer
+from llm_gateway.store import spill, writer
 from llm_gateway.store.recorder import Recorder, open_recorder
 
 
@@ -191,6 +192,43 @@ def test_a_spill_file_of_another_recorder_is_not_taken_in(
     record("3")
     assert len(spilled(tmp_path)) == 1
     assert [row[0] for row in all_of_it(tmp_path / "other.db")["requests"]] == ["R3"]
+
+
+def test_many_spill_files_of_another_recorder_are_in_nobodys_way(tmp_path: Path) -> None:
+    """However many there are before it, one for this recorder is taken in."""
+    record("1")
+    with locked(tmp_path / "logs.db"):
+        record("2")
+    for n in range(60):
+        (tmp_path / "spill" / f"{n:020d}-1.jsonl").write_text('{"for": "/another.db"}\n')
+    record("3")
+    assert [row[0] for row in all_of_it(tmp_path / "logs.db")["requests"]] == ["R1", "R2", "R3"]
+    assert len(spilled(tmp_path)) == 60
+
+
+def test_a_spill_file_is_not_taken_in_before_it_has_its_lock(tmp_path: Path) -> None:
+    """Who looks in between finds it empty, and would remove it under its writer."""
+    recorder = open_recorder(print)
+    looks, done = (tmp_path / "spill", tmp_path / "logs.db"), threading.Event()
+    conn = sqlite3.connect(looks[1], isolation_level=None, check_same_thread=False)
+
+    def look() -> None:
+        while not done.is_set():
+            spill.take_in(conn, *looks, 1.0)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    kept = []
+    for _ in range(1500):
+        written = spill.Spill(*looks)
+        written.append("cancel", {"job_id": "J"})
+        kept.append(written.path is not None and written.path.exists())
+        written.close()
+    done.set()
+    looking.join()
+    conn.close()
+    recorder.close()
+    assert all(kept)
 
 
 def test_where_nothing_can_be_spilled_the_run_goes_on(tmp_path: Path) -> None:
