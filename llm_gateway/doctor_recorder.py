@@ -50,7 +50,12 @@ def look() -> Iterator[Finding]:
 def _directory() -> Iterator[Finding]:
     home = settings.home()
     if not home.exists():
-        yield Finding(AREA, "directory", NOTE, f"{home} is made by the first prompt")
+        place = next(parent for parent in home.absolute().parents if parent.exists())
+        if os.access(place, os.W_OK | os.X_OK):
+            yield Finding(AREA, "directory", NOTE, f"{home} is made by the first prompt")
+        else:
+            text = f"{home} cannot be made: nothing can be written to {place}"
+            yield Finding(AREA, "directory", BROKEN, text, "set LLM_GATEWAY_HOME to another place")
     elif not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
         text = f"{home} is no directory that can be written to"
         yield Finding(AREA, "directory", BROKEN, text, f"chmod u+rwx {home}")

@@ -71,7 +71,9 @@ def submit(as_json: bool, **said: Any) -> None:
 
 def _request(said: dict[str, Any]) -> Request:
     """What llm makes of the options: fragments, templates, schemas, attachments, conversations."""
-    from llm.cli import prompt
+    import sqlite3
+
+    from llm.cli import logs_db_path, prompt
 
     from llm_gateway.foreground import Taken, requests_are_taken
 
@@ -85,6 +87,8 @@ def _request(said: dict[str, Any]) -> Request:
         return taken.request
     except click.ClickException as error:
         raise _refused(error) from error
+    except sqlite3.Error as error:  # the recorder was not looked at yet
+        raise exits.Failed(f"llm's own log {logs_db_path()} cannot be used: {error}.") from error
     raise AssertionError("llm asked the model for nothing")
 
 

@@ -92,6 +92,14 @@ def test_logs_of_llms_that_cannot_be_opened_cost_a_warning(llm: Llm, tmp_path: P
     assert [row["prompt"] for row in said("logs", "--json")] == ["hello"]
 
 
+def test_a_log_of_llms_that_cannot_be_used_is_named(llm: Llm, tmp_path: Path) -> None:
+    """It is not the recorder that has to be looked at."""
+    (tmp_path / "llm" / "logs.db").mkdir(parents=True)
+    ran = llm("gateway", "submit", *DEMO, "hello")
+    log = tmp_path / "llm" / "logs.db"
+    assert ran.error == f"llm's own log {log} cannot be used: unable to open database file."
+
+
 def test_submit_returns_while_the_job_goes_on() -> None:
     """Until it is canceled, here."""
     job_id = submit(*DEMO, "demo: hang")

@@ -50,6 +50,17 @@ def test_looking_makes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "gateway").exists()
 
 
+def test_a_place_that_cannot_be_written_to_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No prompt is going to make a directory there."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LLM_GATEWAY_HOME", str(tmp_path / "file" / "gateway"))
+    monkeypatch.setenv("LLM_GATEWAY_LOGS_DB", str(tmp_path / "logs.db"))
+    found = states(look())["recorder", "directory"]
+    assert found.state == BROKEN and "file/gateway cannot be made" in found.text
+
+
 def test_a_disk_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite only says that it cannot read or write."""
     recorder(tmp_path)
