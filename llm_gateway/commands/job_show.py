@@ -94,16 +94,17 @@ def _described(
         "attempts": row["attempts"],
         "session": row["session_id"],
         "request": row["request_id"],
-        "process": process and _of_process(row["pid"], process),
+        "process": process and _of_process(row, process),
         "silent for": silent is not None and span(silent),
         "owner": stopped and f"{row['owner_pid']} is stopped; kill -CONT {row['owner_pid']}",
     }
     return [(name, harmless(str(value))) for name, value in lines.items() if value]
 
 
-def _of_process(pid: int, process: Health) -> str:
-    if not process.alive:
-        return f"{pid} is gone"
+def _of_process(row: dict[str, Any], process: Health) -> str:
+    pid = row["pid"]
+    if not process.alive:  # its job lives: it may wait for the next attempt
+        return f"{pid} has ended; what comes next: llm gateway job tail {row['id']}"
     mib = (process.memory_bytes or 0) / 1024 / 1024
     return (
         f"{pid} is alive, {process.children} below it, {process.cpu_seconds} s of CPU "

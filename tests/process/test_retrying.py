@@ -23,7 +23,7 @@ from llm_gateway.request import Options, Request
 from llm_gateway.store import breakers
 from llm_gateway.store.recorder import open_recorder
 from tests.fakes.claude import answer, ended, init, line, message, retry, says, tool
-from tests.fakes.cli import FakeCli
+from tests.fakes.cli import FakeCli, until
 from tests.harness import Llm, Recorder
 
 BUSY = {"is_error": True, "api_error_status": 529}
@@ -77,6 +77,18 @@ def state(provider: str = "claude") -> breakers.State:
 
 
 # Retries.
+
+
+def test_a_job_between_attempts_does_not_look_dead(llm: Llm, claude: FakeCli) -> None:
+    """Its process has ended, and the command that tells why is named."""
+    claude.does(busy("Overloaded, try again in 30s")["steps"])
+    asked = ("gateway", "submit", "-m", "gateway-claude", "-o", "retries", "1", "x")
+    job_id = llm(*asked).answer.strip()
+    until(lambda: "trying again" in llm("gateway", "job", "tail", job_id).err)
+    told = llm("gateway", "job", "show", job_id).answer
+    assert "status:     running" in told
+    assert f"has ended; what comes next: llm gateway job tail {job_id}" in told
+    llm("gateway", "job", "cancel", job_id).ok()
 
 
 def test_a_failure_that_passes_is_tried_again(
