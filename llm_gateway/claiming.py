@@ -103,7 +103,7 @@ class Claiming:
         if o.force_refresh or not self.request.keep_bodies or settings.dedup_window() <= 0:
             return False
         new = self.plan.kind == "new" and not self.request.history and self.plan.name is None
-        return new or (self.kind == "durable" and self.plan.kind == "resume")
+        return new or (self.kind == "durable" and bool(sessions.turn_of(self.request, self.plan)))
 
     def _key(self) -> str:
         from .dedup.key import request_key

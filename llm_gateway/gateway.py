@@ -307,6 +307,8 @@ class _Asking:
             raise
 
     def _start_worker(self, claim: Claim) -> None:
+        if self.choice.note:
+            self.say(self.choice.note)
         try:
             start_worker(claim.job_id)
         except OSError as error:
@@ -353,7 +355,7 @@ class _Asking:
             self._given_up,
             nested=bool(nesting.ancestors()),
             hold=lock,
-            told=self.in_worker,
+            told=self.in_worker or not lock,  # a worker's asker says it once there is a job
         )
         options, inherited = sessions.inherit(self.request.options, choice.last)
         cwd = _absolute(options.cwd)

@@ -305,10 +305,11 @@ def turn_of(request: Request, plan: SessionPlan) -> str:
     """Return what tells this turn of a session from any other; empty for a new session.
 
     The same words said twice in a session are two turns, also where no history tells them apart.
+    A conversation's turn is the same one where its session has gone on: that may be its own doing.
     """
-    if plan.kind != "resume":
-        return ""
-    at = _last_answer(request.history)
+    o, at = request.options, _last_answer(request.history)
     told = request.history[at].session or {} if at is not None else {}
-    ours = told.get("session_id") == plan.session_id
-    return f"{plan.session_id} {(told.get('turn') if ours else plan.last_turn) or ''}"
+    named = o.create_new_session or o.session or o.session_id or o.resume_latest
+    if told and (told.get("session_id") == plan.session_id or not named):
+        return f"{told['session_id']} {told.get('turn') or ''}"
+    return f"{plan.session_id} {plan.last_turn or ''}" if plan.kind == "resume" else ""

@@ -217,6 +217,25 @@ def _ask(conn: sqlite3.Connection, wanted: Wanted, outcome: str, job_id: str) ->
         insert(conn, "bodies", wanted.body)
     if outcome != "joined":
         answered(conn, wanted.request["id"], job_id)
+    if outcome == "collected":
+        _take_session_over(conn, wanted.request, job_id)
+
+
+def _take_session_over(conn: sqlite3.Connection, request: Mapping[str, Any], job_id: str) -> None:
+    """Who collects an answer goes on in its session, in the place of whoever asked for it."""
+    conn.execute(
+        "UPDATE sessions SET last_turn_id = ?, last_request_id = ?,"
+        " thread_id = coalesce(?, thread_id)"
+        " WHERE (provider, session_id) = (SELECT provider, session_id FROM job_rows WHERE id = ?)"
+        " AND last_turn_id IN (SELECT coalesce(turn_id, id) FROM request_rows WHERE job_id = ?)",
+        (
+            request["turn_id"] or request["id"],
+            request["id"],
+            request["thread_id"],
+            job_id,
+            job_id,
+        ),
+    )
 
 
 def _request(

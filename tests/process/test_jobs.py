@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.claude import answer, init, says, tool
+from tests.fakes.claude import answer, ended, init, says, tool
 from tests.fakes.cli import FakeCli, alive, until
 from tests.harness import Llm, Recorder
 from tests.process.asking import CODE, asked, at_once, submit
@@ -137,6 +137,28 @@ def test_a_durable_prompt_goes_on_when_its_asker_is_killed(
     assert again.answer == "worth the wait\n"
     assert "collected the answer of job" in again.err
     assert len(claude.calls) == 3
+
+
+def test_the_same_turn_again_collects_what_its_killed_asker_never_saw(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """A first prompt, then a later turn, whose session has gone on by nothing but that turn; who
+    collects goes on in the session."""
+    claude.does(init(), {"sleep": 1}, says("ok"), ended("ok"))
+    for number, words in enumerate((("-m", "gateway-claude"), ("-c",)), 1):
+        ask = (*words, "-o", "durable", "1", f"prompt {number}")
+        first = llm.start(*ask)
+        claude.wait_for_call(number)
+        first.kill()
+        first.wait(60)
+        until(lambda n=number: statuses(recorder).count("completed") == n)  # type: ignore[misc]
+        again = llm(*ask)
+        assert again.answer == "ok\n"
+        assert again.err.startswith("collected the answer of job") and again.err.count("\n") == 1
+    llm("-c", "more").ok()
+    first_call, second, third = claude.calls
+    id = first_call.value("--session-id")
+    assert id is not None and [call.value("--resume") for call in (second, third)] == [id, id]
 
 
 def test_ctrl_c_of_the_last_asker_ends_a_durable_job(
@@ -274,7 +296,7 @@ def test_an_owner_that_cannot_be_seen_has_its_lease(
     """On another machine only the lease tells; on this one after a reboot nobody lives."""
     asked(llm, {})
     row = "update job_rows set status = 'running', owner_pid = 1, owner_pid_start = 1"
-    for columns, ended in (
+    for columns, status in (
         ("owner_host = 'elsewhere', lease_until = '2999-01-01T00:00:00.000Z'", "running"),
         ("owner_host = 'elsewhere', lease_until = '2001-01-01T00:00:00.000Z'", "orphaned"),
         ("lease_until = '2999-01-01T00:00:00.000Z', owner_boot_id = 'another'", "orphaned"),
@@ -282,7 +304,7 @@ def test_an_owner_that_cannot_be_seen_has_its_lease(
     ):
         change(recorder, f"{row}, {columns}")
         reaped(llm)
-        assert statuses(recorder) == [ended], columns
+        assert statuses(recorder) == [status], columns
         change(recorder, f"update job_rows set owner_host = '{os.uname().nodename}'")
 
 
