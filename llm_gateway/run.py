@@ -69,7 +69,11 @@ class Run:
 
     def start(self) -> None:
         self._running.acquire()
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            self.cancel.close()
+            raise
 
     def __enter__(self) -> Run:
         return self

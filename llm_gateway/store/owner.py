@@ -64,11 +64,12 @@ def of_text(text: str | None) -> Owner | None:
 
 def lives(owner: Owner) -> bool | None:
     """Whether that very process runs; a zombie does not. None where it cannot be seen from here."""
-    if owner.host != os.uname().nodename:
-        return None
     boot_id = _boot_id()
-    if owner.boot_id and boot_id and owner.boot_id != boot_id:
-        return False
+    if not boot_id or owner.boot_id != boot_id:  # else it is here, whatever this is called by now
+        if owner.host != os.uname().nodename:
+            return None
+        if owner.boot_id and boot_id:
+            return False
     if owner.pid_ns != _pid_ns():
         return None
     started = start_time(owner.pid)

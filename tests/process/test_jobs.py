@@ -10,6 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from llm_gateway.proctree import start_time
 from tests.fakes.claude import answer, ended, init, says, tool
 from tests.fakes.cli import FakeCli, alive, until
 from tests.harness import Llm, Recorder
@@ -296,9 +299,10 @@ def test_an_owner_that_cannot_be_seen_has_its_lease(
     """On another machine only the lease tells; on this one after a reboot nobody lives."""
     asked(llm, {})
     row = "update job_rows set status = 'running', owner_pid = 1, owner_pid_start = 1"
+    there = "owner_host = 'elsewhere', owner_boot_id = 'another'"
     for columns, status in (
-        ("owner_host = 'elsewhere', lease_until = '2999-01-01T00:00:00.000Z'", "running"),
-        ("owner_host = 'elsewhere', lease_until = '2001-01-01T00:00:00.000Z'", "orphaned"),
+        (f"{there}, lease_until = '2999-01-01T00:00:00.000Z'", "running"),
+        (f"{there}, lease_until = '2001-01-01T00:00:00.000Z'", "orphaned"),
         ("lease_until = '2999-01-01T00:00:00.000Z', owner_boot_id = 'another'", "orphaned"),
         ("lease_until = '2999-01-01T00:00:00.000Z'", "orphaned"),
     ):
@@ -306,6 +310,22 @@ def test_an_owner_that_cannot_be_seen_has_its_lease(
         reaped(llm)
         assert statuses(recorder) == [status], columns
         change(recorder, f"update job_rows set owner_host = '{os.uname().nodename}'")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/sys/kernel/random/boot_id"), reason="no boot id")
+def test_a_machine_that_was_renamed_is_the_same(
+    llm: Llm, claude: FakeCli, recorder: Recorder
+) -> None:
+    """A laptop gets another name in another network, and its owners still live."""
+    asked(llm, {})
+    change(
+        recorder,
+        "update job_rows set status = 'running', owner_host = 'before',"
+        f" owner_pid = {os.getpid()}, owner_pid_start = {start_time(os.getpid())},"
+        " lease_until = '2001-01-01T00:00:00.000Z'",
+    )
+    reaped(llm)
+    assert statuses(recorder) == ["running"]
 
 
 def test_a_reused_pid_is_never_signalled(llm: Llm, claude: FakeCli, recorder: Recorder) -> None:

@@ -136,6 +136,31 @@ def test_no_further_process_may_be_started(llm: Llm, claude: FakeCli) -> None:
 # Directories.
 
 
+THREADS = """
+import threading
+
+def refused(prompt):
+    try:
+        ask(request(prompt))
+    except Exception as error:
+        return str(error)
+
+told(ask(request("x")))
+before = descriptors()
+threading.stack_size(1 << 46)
+errors = [refused(f"y{n}") for n in range(5)]
+print(json.dumps([errors, descriptors() - before]))
+"""
+
+
+def test_no_further_thread_may_be_started(llm: Llm, claude: FakeCli) -> None:
+    """It says so, and keeps nothing open."""
+    claude.does(answer("ok"))
+    errors, more = gateway(llm, THREADS)
+    assert all("no room for another run" in error for error in errors) and more == 0
+    assert len(claude.calls) == 1
+
+
 def test_no_room_for_temporary_files(
     llm: Llm, claude: FakeCli, recorder: Recorder, tiny: Path
 ) -> None:
