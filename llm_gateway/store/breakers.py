@@ -266,7 +266,7 @@ def _probed(found: State, now: float) -> bool:
     owner, here, until = of_text(told), this_process(), found.probe_until
     if owner is not None and lives(owner) is False:
         return False
-    if owner is not None and (owner.host, owner.boot_id) == (here.host, here.boot_id):
+    if owner is not None and (owner.boot_id or owner.host) == (here.boot_id or here.host):
         return _ticks() < float(lease)
     return until is not None and until - LEASE_SECONDS <= now < until
 

@@ -18,6 +18,7 @@ from llm_gateway.errors import RateLimited as Limited
 from llm_gateway.providers import all_providers, provider_named
 from llm_gateway.store import breakers
 from llm_gateway.store.breakers import State
+from llm_gateway.store.owner import this_process
 from llm_gateway.store.recorder import open_recorder
 from tests.fakes.cli import until
 
@@ -298,7 +299,9 @@ def test_a_number_that_was_given_away_is_not_the_probe(breaker: Breaker) -> None
     assert breaker.admit(T + 61, "j2") == "half_open"
 
 
-@pytest.mark.parametrize("elsewhere", [{"host": "other"}, {"pid_ns": "pid:[1]"}])
+@pytest.mark.parametrize(
+    "elsewhere", [{"host": "other", "boot_id": "other"}, {"pid_ns": "pid:[1]"}]
+)
 def test_a_process_that_cannot_be_looked_at_has_its_lease(
     breaker: Breaker, elsewhere: dict[str, object]
 ) -> None:
@@ -336,8 +339,17 @@ def test_a_look_takes_nothing(breaker: Breaker) -> None:
 def test_a_lease_of_elsewhere_is_not_held_by_a_clock_that_was_put_back(breaker: Breaker) -> None:
     breaker.open()
     breaker.admit(T + 60, "probe")
-    told(breaker, host="other")
+    told(breaker, host="other", boot_id="other")
     assert breaker.admit(T - 3600, "j2") == "half_open"
+
+
+@pytest.mark.skipif(this_process().boot_id is None, reason="no boot id")
+def test_a_machine_that_was_renamed_lets_no_second_probe_through(breaker: Breaker) -> None:
+    """Its clock was put back as well."""
+    breaker.open()
+    breaker.admit(T + 60, "probe")
+    told(breaker, host="before")
+    breaker.refused(T - 3600, "j2")
 
 
 # What belongs together.
