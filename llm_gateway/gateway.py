@@ -117,7 +117,8 @@ def _tell_followers(recorder: Recorder, job_id: str, text: str) -> None:
 def _deliver(run: Run, recorder: Recorder) -> None:
     """Note that the answer has been received, once its reader has had all of it."""
     if run.was_read():
-        recorder.write("delivered", job_id=run.job_id)
+        heir = run.request.id if run.inherits else None
+        recorder.write("delivered", job_id=run.job_id, heir=heir)
 
 
 class _Asking:
@@ -328,6 +329,8 @@ class _Asking:
         except GatewayError as error:
             self._withdraw(error, claim)
             raise
+        joined = claim.outcome == "joined"
+        self.run.inherits = joined and jobs.is_heir(conn, claim.job_id, self.request.id)
         self.stack.callback(_deliver, self.run, self.recorder)
         return reply
 

@@ -324,7 +324,7 @@ def _session_metadata(run: Run, reply: Reply) -> dict[str, Any]:
     o = run.request.options
     known = {
         "session_id": reply.session_id,
-        "shared": True if run.outcome in ("joined", "reused") else None,
+        "shared": True if run.outcome in ("joined", "reused") and not run.inherits else None,
         "turn": run.request.turn_id,
         "message": reply.facts.get("message"),
         "cwd": clean(o.cwd or "") or None,

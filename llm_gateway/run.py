@@ -41,6 +41,7 @@ class Run:
     :param job_id: of a job that is there already.
 
     ``outcome`` says whose answer it is: ``ran``, ``joined``, ``collected`` or ``reused``.
+    ``inherits`` says that who asked first is gone, so that a joined answer's session goes on here.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Run:
         self.gone = gone
         self.job_id = job_id or new_id()
         self.outcome = "ran"
+        self.inherits = False
         self.access = request.options.access or Access.READ
         self.error: BaseException | None = None
         self.said = False

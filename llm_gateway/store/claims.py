@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llm_gateway.records import field, record
-from llm_gateway.store.operations import answered, insert, update
+from llm_gateway.store.operations import answered, insert, take_session_over, update
 from llm_gateway.store.owner import Owner
 from llm_gateway.store.text import now
 
@@ -218,24 +218,7 @@ def _ask(conn: sqlite3.Connection, wanted: Wanted, outcome: str, job_id: str) ->
     if outcome != "joined":
         answered(conn, wanted.request["id"], job_id)
     if outcome == "collected":
-        _take_session_over(conn, wanted.request, job_id)
-
-
-def _take_session_over(conn: sqlite3.Connection, request: Mapping[str, Any], job_id: str) -> None:
-    """Who collects an answer goes on in its session, in the place of whoever asked for it."""
-    conn.execute(
-        "UPDATE sessions SET last_turn_id = ?, last_request_id = ?,"
-        " thread_id = coalesce(?, thread_id)"
-        " WHERE (provider, session_id) = (SELECT provider, session_id FROM job_rows WHERE id = ?)"
-        " AND last_turn_id IN (SELECT coalesce(turn_id, id) FROM request_rows WHERE job_id = ?)",
-        (
-            request["turn_id"] or request["id"],
-            request["id"],
-            request["thread_id"],
-            job_id,
-            job_id,
-        ),
-    )
+        take_session_over(conn, job_id, wanted.request["id"])
 
 
 def _request(

@@ -10,6 +10,7 @@ from llm_gateway.events import Done, Event, Messages, Reply
 from llm_gateway.store.codec import decode
 from llm_gateway.store.connection import write
 from llm_gateway.store.orphans import reap
+from llm_gateway.store.owner import lives, of_text
 from llm_gateway.store.text import seconds_of
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "find",
     "get",
     "heard_at",
+    "is_heir",
     "listed",
     "reap",
     "reply_of",
@@ -182,6 +184,24 @@ def request_cancel(conn: sqlite3.Connection, job_id: str) -> bool:
         operations.cancel(conn, job_id)
     state = state_of(conn, job_id)
     return state is not None and state.live
+
+
+def is_heir(conn: sqlite3.Connection, job_id: str, request_id: str) -> bool:
+    """Whether who joined a job is the only one to get its answer: all other askers are dead.
+
+    A submitted job is still its submitter's, and who lives may be reading the answer now.
+    """
+    job = conn.execute(
+        "SELECT kind, status, delivered_at FROM job_rows WHERE id = ?", (job_id,)
+    ).fetchone()
+    if job is None or tuple(job) != ("durable", "completed", None):
+        return False
+    others = conn.execute(
+        "SELECT asker FROM request_rows WHERE job_id = ? AND id <> ? AND asker IS NOT NULL",
+        (job_id, request_id),
+    )
+    askers = (of_text(asker) for (asker,) in others)
+    return all(who is not None and lives(who) is False for who in askers)
 
 
 def delivered(conn: sqlite3.Connection, job_id: str) -> None:

@@ -14,7 +14,7 @@ from llm_gateway.store import approvals, search, session_names, sessions
 from llm_gateway.store.owner import lives, of_text
 from llm_gateway.store.text import now
 
-__all__ = ["OPERATIONS", "answered", "close_requests", "insert", "update"]
+__all__ = ["OPERATIONS", "answered", "close_requests", "insert", "take_session_over", "update"]
 
 _LIVE = "status IN ('queued', 'running')"
 _STDERR_CHARS = 65_536
@@ -24,6 +24,13 @@ _FORGET_SPEC = (
     "UPDATE job_rows SET spec_json = NULL WHERE id = ? AND NOT"
     " (status = 'completed' AND keep_bodies AND kind IN ('submitted', 'durable'))"
 )
+_TAKE_OVER = """
+UPDATE sessions SET (last_turn_id, last_request_id, thread_id) =
+    (SELECT coalesce(turn_id, id), id, coalesce(thread_id, sessions.thread_id)
+    FROM request_rows WHERE id = :request)
+WHERE (provider, session_id) = (SELECT provider, session_id FROM job_rows WHERE id = :job)
+AND last_turn_id IN (SELECT coalesce(turn_id, id) FROM request_rows WHERE job_id = :job)
+"""
 _LIKE_THE_FIRST = """
 UPDATE request_rows SET (model, resolved_model, session_id, stop_reason, cli_version,
     response_chars, tools_run, refused_actions, duration_ms) = (
@@ -241,17 +248,27 @@ def cancel(conn: sqlite3.Connection, job_id: str) -> None:
     )
 
 
-def delivered(conn: sqlite3.Connection, job_id: str) -> None:
-    """Somebody has the whole answer; what was not to be kept goes."""
+def delivered(conn: sqlite3.Connection, job_id: str, heir: str | None = None) -> None:
+    """Somebody has the whole answer; what was not to be kept goes.
+
+    :param heir: the request of who joined it and goes on in its session.
+    """
     changed = conn.execute(
         "UPDATE job_rows SET delivered_at = ?,"
         " spec_json = CASE kind WHEN 'submitted' THEN spec_json END"
         " WHERE id = ? AND status = 'completed' AND delivered_at IS NULL",
         (now(), job_id),
     ).rowcount
+    if changed and heir is not None:
+        take_session_over(conn, job_id, heir)
     kept = conn.execute("SELECT keep_bodies FROM job_rows WHERE id = ?", (job_id,)).fetchone()
     if changed and not kept[0]:
         forget(conn, job_id)
+
+
+def take_session_over(conn: sqlite3.Connection, job_id: str, request_id: str) -> None:
+    """Who alone has an answer goes on in its session, in the place of whoever asked for it."""
+    conn.execute(_TAKE_OVER, {"job": job_id, "request": request_id})
 
 
 def forget(conn: sqlite3.Connection, job_id: str) -> None:

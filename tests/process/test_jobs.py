@@ -164,6 +164,29 @@ def test_the_same_turn_again_collects_what_its_killed_asker_never_saw(
     assert id is not None and [call.value("--resume") for call in (second, third)] == [id, id]
 
 
+def test_who_joined_the_job_of_an_asker_that_was_killed_has_its_session(
+    llm: Llm, claude: FakeCli, tmp_path: Path
+) -> None:
+    """Nobody else is in it: ``llm -c`` goes on there, and not in a copy."""
+    go = tmp_path / "go"
+    claude.does(init(), {"wait_for": str(go)}, answer("worth the wait")[1:])
+    ask = ("-m", "gateway-claude", "-o", "durable", "1", "x")
+    first = llm.start(*ask)
+    claude.wait_for_call()
+    first.kill()
+    first.wait(60)
+    again = llm.start(*ask)
+    assert again.stderr is not None and again.stderr.readline().startswith(b"joined job ")
+    go.touch()
+    assert again.wait(60) == 0
+    claude.does(answer("more"))
+    ran = llm("-c", "go on")
+    assert (ran.answer, ran.err) == ("more\n", "")
+    begun, continued = claude.calls
+    assert continued.value("--resume") == begun.value("--session-id")
+    assert "--fork-session" not in continued.argv
+
+
 def test_ctrl_c_of_the_last_asker_ends_a_durable_job(
     llm: Llm, claude: FakeCli, recorder: Recorder
 ) -> None:
