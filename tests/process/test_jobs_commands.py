@@ -246,7 +246,7 @@ def test_a_job_of_another_machine_is_not_said_to_be_canceled(
     with closing(sqlite3.connect(recorder.path)) as conn, conn:
         conn.execute(
             "update job_rows set status = 'running', owner_host = 'elsewhere',"
-            " lease_until = '2999-01-01T00:00:00.000Z' where id = ?",
+            " owner_boot_id = 'another', lease_until = '2999-01-01T00:00:00.000Z' where id = ?",
             (ended[0],),
         )
     ran = run("job", "cancel", ended[0])
