@@ -231,6 +231,7 @@ class _Run:
         return self
 
     def begin(self) -> None:
+        leash.hold(self.pid)
         self.born = proctree.start_time(self.pid)
         if self.adopt:
             proctree.adopt_orphans()
@@ -246,7 +247,6 @@ class _Run:
         self._write_stdin()
         if self.todo:
             self.selector.register(stdin, selectors.EVENT_WRITE, self._write_stdin)
-        leash.hold(self.pid)
 
     def __exit__(self, *_: object) -> None:
         if not self._exited():

@@ -109,6 +109,17 @@ def test_the_foreground_process_is_killed(
     assert again["outcome"] == "ran" and again["answer"] == "ok"
 
 
+def test_killed_before_the_cli_is_written_down(
+    llm: Llm, claude: FakeCli, crash: dict[str, str]
+) -> None:
+    """It is on its leash by then, so it ends without a next command, which could not know of it."""
+    claude.does({"hang": True}, stdin="never")
+    point = "llm_gateway.store.operations:attempt_started:before"
+    ran = llm.python(CODE, input=json.dumps([{}]), env={**crash, "CRASH": point})
+    assert ran.code == -signal.SIGKILL, ran.err
+    ends_without_it(claude)
+
+
 @pytest.mark.parametrize("point", [*POINTS[2:], *IN_WORKER])
 def test_the_worker_is_killed(
     llm: Llm, claude: FakeCli, recorder: Recorder, crash: dict[str, str], point: str
