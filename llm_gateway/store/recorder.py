@@ -26,17 +26,18 @@ def open_recorder(warn: Warn) -> Recorder:
         path = location.locate(warn)
     except location.Unusable as error:
         warn(f"the flight recorder is off: {error}")
-        return _without_file(warn, error.spills)
+        return _without_file(warn, _spill() if error.spills else None)
     except Exception as error:
         warn(f"the flight recorder is off: {error}")
-        return _without_file(warn, False)
+        return _without_file(warn)
     if path is None:
-        return Recorder(Writer(None, None, warn))
+        return _without_file(warn)
     try:
         return _opened(path, warn)
     except Exception as error:
-        warn(f"the flight recorder is off, this run goes to a spill file: {path}: {error}")
-        return _without_file(warn, True)
+        spilled = _spill()
+        warn(f"the flight recorder is off ({path}: {error}); {spilled.fate}")
+        return _without_file(warn, spilled)
 
 
 def open_file(path: Path, warn: Warn) -> connection.Connection:
@@ -92,8 +93,8 @@ def _of(conn: connection.Connection, path: Path, warn: Warn) -> Recorder:
     )
 
 
-def _without_file(warn: Warn, spills: bool) -> Recorder:
-    return Recorder(Writer(None, _spill() if spills else None, warn))
+def _without_file(warn: Warn, spilled: spill.Spill | None = None) -> Recorder:
+    return Recorder(Writer(None, spilled, warn))
 
 
 def _spill() -> spill.Spill:

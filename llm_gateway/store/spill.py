@@ -26,6 +26,8 @@ __all__ = ["Spill", "take_in"]
 _MOST_FILES = 1000
 _MOST_BYTES = 256 * 1024 * 1024
 _FILES_AT_ONCE = 50
+_KEPT = "this run goes to a spill file and is taken in later"
+_LOST = "a spill file cannot be written either, so this run is not recorded"
 
 
 class Spill:
@@ -38,6 +40,15 @@ class Spill:
         self._descriptor: int | None = None
         self._written = 0
         self._lost = False
+
+    @property
+    def fate(self) -> str:
+        """What becomes of the run, in words; the file is made, to see whether it can be."""
+        try:
+            self._put(b"")
+        except (OSError, ValueError):
+            self._lost = True
+        return _LOST if self._lost else _KEPT
 
     def append(self, operation: str, arguments: dict[str, Any]) -> bool:
         """Keep one operation for later; False where that cannot be done either."""

@@ -169,10 +169,8 @@ class Writer:
         self.broken = True
         if is_corrupt(error) and self._gone():
             return
-        self._warn(
-            f"the flight recorder could not write ({error}); "
-            "this run goes to a spill file and is taken in later"
-        )
+        fate = self._spill.fate if self._spill is not None else "it is not kept"
+        self._warn(f"the flight recorder could not write ({error}); {fate}")
 
     def _gone(self) -> bool:
         """Whether the corrupt file is out of the way, so that the next process begins a new one."""
