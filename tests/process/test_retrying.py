@@ -212,8 +212,8 @@ def test_a_provider_that_keeps_failing_is_left_alone(
     assert [call.prompt for call in claude.calls] == ["1", "2", "3", "4", "5", "7"]
     assert re.fullmatch(
         r"claude is left alone after 5 failed attempts \(Overloaded; try again later\); it will be "
-        r"tried again at \d\d:\d\d:\d\d \(in (1 min|\d+ s)\)\. Meanwhile there is -m gateway-codex\. "
-        r"Ask anyway with -o ignore_breaker 1\.",
+        r"tried again at \d\d:\d\d:\d\d \(in (1 min|\d+ s)\)\. Meanwhile there is "
+        r"-m gateway-codex\. Ask anyway with -o ignore_breaker 1\.",
         refused.error or "",
     )
     rows = recorder.query(
