@@ -292,8 +292,6 @@ def _schema(schema: Any) -> Mapping[str, Any] | None:
 
 def _keeps_bodies() -> bool:
     """Whether llm itself logs this prompt: not with ``-n``, nor after ``llm logs off``."""
-    import click
-
     context = click.get_current_context(silent=True)
     said = context.params if context is not None else {}
     if said.get("no_log"):

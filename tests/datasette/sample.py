@@ -108,7 +108,7 @@ class Sample:
         session: str | None = None,
         thread: str | None = None,
         access: str = "read",
-        cwd: str = "/home/ada/work/webserver",
+        cwd: str = "/home/ada/code/webserver",
         tools: Sequence[tuple[str, dict[str, Any], str]] = (),
         cost: float | None = 0.0412,
         tokens: tuple[int, int] = (18_230, 940),
@@ -289,7 +289,7 @@ def make(path: Path) -> dict[str, str]:
         ids["asked"] = sample.run(
             provider, prompts[number % 5], answer=worded(ANSWERS[number % 5], provider), age=timedelta(hours=3 * number + 2, minutes=number * 7 % 60),
             took=900 + (number * 7919) % 64_000, cost=None if provider in ("codex", "demo") else 0.004 + number % 9 / 40,
-            tokens=(900 + number * 731, 60 + number * 37), cwd=f"/home/ada/work/{('webserver', 'notes', 'infra')[number % 3]}",
+            tokens=(900 + number * 731, 60 + number * 37), cwd=f"/home/ada/code/{('webserver', 'notes', 'infra')[number % 3]}",
             access=("read", "read", "edit")[number % 3],
         )  # fmt: skip
     for number, category in enumerate(FAILURES):

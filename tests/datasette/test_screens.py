@@ -57,7 +57,7 @@ def test_requests_page_by_page(made: Made, browse: Open) -> None:
         ("category=rate_limited", "error_category = 'rate_limited'"),
         ("access=edit", "access = 'edit'"),
         ("access=read&min_cost=0.1", "access = 'read' AND cost_usd >= 0.1"),
-        ("cwd=/home/ada/work/notes", "cwd = '/home/ada/work/notes'"),
+        ("cwd=/home/ada/code/notes", "cwd = '/home/ada/code/notes'"),
         ("cwd=/home/ada/wor", "0"),
         ("min_seconds=60", "duration_ms >= 60000"),
         ("range=24h", "datetime_utc > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')"),
